@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` and `make test`. Each creates .venv and installs what is needed on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+# uv does not read pip's configuration: what pip would find on disk, uv is told here. Empty on an ordinary machine.
+UV := UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.PHONY: demo test test-slow lint format docs constraints wheel clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/installed  ## a made world, embedded, counted and compared with its truth; leaves tailwag-demo/report.html
+	$(BIN)/tailwag demo
+
+test: .venv/installed  ## every test but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed  ## the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed  ## ruff, pyright, generated docs current, wheel content
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python .ci/wheel_content.py
+
+format: .venv/installed  ## ruff's formatter and fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/installed  ## remake the generated pages of docs/
+	$(BIN)/python docs/generate.py
+
+constraints: .venv/bin/uv  ## pin the newest versions that work together into constraints.txt
+	$(UV) pip compile --quiet --python $(BIN)/python --no-annotate --no-header --extra dev pyproject.toml --output-file constraints.txt
+
+clean:  ## remove .venv and everything made
+	rm -rf .venv build dist *.egg-info tailwag-demo
+
+.venv/bin/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailwag needs Python 3.11 or later: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/installed: .venv/bin/uv pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,87 @@
+"""The command group `tailwag`: finds each area's commands by name when one is asked for, and prints stated errors.
+
+What a command does lives in its area; nothing here knows an area's inside. Only click is imported at the top, so that
+`tailwag --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .errors import TailwagError
+from .version import __version__
+
+# The module and attribute of every command, in the order in which a newcomer meets them.
+COMMANDS = {
+    "demo": "tailwag.benchmarks.commands:demo",
+    "world": "tailwag.benchmarks.world.commands:world",
+    "embed": "tailwag.embed.commands:embed",
+    "info": "tailwag.retrieval.commands:info",
+    "index": "tailwag.retrieval.commands:index",
+    "count": "tailwag.retrieval.commands:count",
+    "search": "tailwag.retrieval.commands:search",
+}
+
+
+class CommandGroup(click.Group):
+    """A click group whose commands are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every command, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return the command; None for a name that does not exist."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        return getattr(import_module(module), attribute)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve as click does, and suggest the nearest name for one that is misspelt."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message = f"No such command {args[0]!r}. Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tailwag")
+@click.option("--debug", is_flag=True, help="Show the traceback of a stated error.")
+@click.pass_context
+def group(ctx: click.Context, debug: bool) -> None:
+    """How many images in this pretraining set look like X?
+
+    \b
+    Start here:
+      tailwag demo                                    a made world, counted and compared with its truth
+      tailwag embed SHARDS --corpus NAME --model ...  your own images into a corpus
+      tailwag count NAME "red panda" --threshold 0.27 how many look like it
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; a stated error becomes one line on stderr and exit status 1."""
+    debug = os.environ.get("TAILWAG_DEBUG") == "1" or "--debug" in (arguments if arguments is not None else sys.argv)
+    try:
+        group(arguments, prog_name="tailwag")
+    except TailwagError as error:
+        if debug:
+            raise
+        click.echo(f"tailwag: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: that is no failure of ours.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        sys.exit(0)
