@@ -33,8 +33,11 @@ format: .venv/installed  ## ruff's formatter and fixes
 docs: .venv/installed  ## remake the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
+# torch and torchvision must match each other, and are large: they move only when someone moves them here.
 constraints: .venv/bin/uv  ## pin the newest versions that work together into constraints.txt
-	$(UV) pip compile --quiet --python $(BIN)/python --no-annotate --no-header --extra dev pyproject.toml --output-file constraints.txt
+	printf 'torch==2.13.0\ntorchvision==0.28.0\n' | $(UV) pip compile --quiet --python $(BIN)/python --no-annotate --no-header \
+		--constraint - --extra dev pyproject.toml | sed 's/+cpu$$//' > constraints.new
+	mv constraints.new constraints.txt
 
 clean:  ## remove .venv and everything made
 	rm -rf .venv build dist *.egg-info tailwag-demo

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Worlds with known truth, zero-shot evaluation, the demo."""

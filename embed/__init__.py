@@ -1,0 +1,1 @@
+"""The corpus and how it comes to be: table, space, sources, decoding, encoders, the job."""
