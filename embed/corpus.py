@@ -1,0 +1,424 @@
+"""The corpus: a LanceDB table with one row a pair (image, caption), both vectors, and its space.
+
+Creating, opening at a version, scanning in blocks, taking rows. Reads through `lance`, imports no torch. Not here: where
+rows come from (`sources.py`, `job.py`), which shards are done (`ledger.py`), the pictures themselves (`pictures.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tailwag.errors import BadInput, NotFound, TailwagError
+
+from .space import Space
+
+FORMAT_VERSION = "1"
+UNIT_TOLERANCE = 1e-3  # how far from length 1 a stored vector may be; exact counting rests on it
+
+Side = Literal["image", "text"]
+SIDES: tuple[Side, ...] = ("image", "text")
+
+_METADATA_SPACE = b"tailwag:space"
+_METADATA_FORMAT = b"tailwag:format"
+_CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# Measured best between 2,048 and 8,192 rows (512 float16 a row): larger tiles fall out of the cache.
+DEFAULT_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive rows of one side.
+
+    Attributes
+    ----------
+    offset
+        Position of the first row in the corpus at its version; `Corpus.take_offsets` finds it again.
+    vectors
+        (n, dimension) float16, a view of the file's buffer: read-only. n varies.
+    """
+
+    offset: int
+    vectors: np.ndarray
+
+
+class Database:
+    """A LanceDB database: a folder, or an object store's URI.
+
+    Examples
+    --------
+    >>> Database("./tailwag-db").corpora()
+    []
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return "://" not in self.uri or self.uri.startswith("file://")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a local database.
+
+        Raises
+        ------
+        BadInput
+            When the database is on an object store.
+        """
+        if not self.is_local:
+            raise BadInput(f"{self.uri} is on an object store, and this needs a folder of this machine: pass --db FOLDER")
+        return Path(self.uri.removeprefix("file://"))
+
+    def table_uri(self, table: str) -> str:
+        """Say where LanceDB keeps a table."""
+        return f"{self.uri}/{table}.lance"
+
+    def tables(self) -> list[str]:
+        """Name every LanceDB table, corpora and their ledgers alike."""
+        if self.is_local:
+            return sorted(path.name.removesuffix(".lance") for path in self.folder.glob("*.lance") if path.is_dir())
+        import lancedb
+
+        return sorted(lancedb.connect(self.uri).table_names(limit=100_000))
+
+    def corpora(self) -> list[str]:
+        """Name the corpora: the tables whose schema records a space."""
+        names = [table for table in self.tables() if _CORPUS_NAME.fullmatch(table)]
+        return [name for name in names if _METADATA_SPACE in (self.open_table(name).schema.metadata or {})]
+
+    def has_table(self, table: str) -> bool:
+        """Say whether a table exists."""
+        return self.try_table(table) is not None
+
+    def try_table(self, table: str, version: int | str | None = None) -> Any | None:
+        """Open a table as a `lance.LanceDataset`; None when there is none."""
+        import lance
+
+        try:
+            return lance.dataset(self.table_uri(table), version=version)
+        except (ValueError, OSError) as error:
+            if "not found" in str(error).lower():
+                return None
+            raise TailwagError(f"{self.table_uri(table)} cannot be opened: {_first_line(error)}") from error
+
+    def open_table(self, table: str) -> Any:
+        """Open a table as a `lance.LanceDataset`.
+
+        Raises
+        ------
+        NotFound
+            When there is none.
+        """
+        dataset = self.try_table(table)
+        if dataset is None:
+            raise NotFound(f"there is no table {table!r} in {self.uri}")
+        return dataset
+
+
+class Corpus:
+    """One corpus at one version.
+
+    Made by `Corpus.open` or `Corpus.create`; immutable but for `append`, which moves it to the version it made.
+
+    Examples
+    --------
+    >>> corpus = Corpus.open("./tailwag-db", "cc3m")              # doctest: +SKIP
+    >>> for block in corpus.scan("image"):                        # doctest: +SKIP
+    ...     print(block.offset, block.vectors.shape)
+    """
+
+    def __init__(self, database: Database, name: str, dataset: Any) -> None:
+        metadata = dataset.schema.metadata or {}
+        if _METADATA_SPACE not in metadata:
+            raise BadInput(f"table {name!r} in {database.uri} is no corpus: its schema records no embedding space")
+        found = metadata.get(_METADATA_FORMAT, b"").decode()
+        if found != FORMAT_VERSION:
+            raise BadInput(
+                f"corpus {name!r} has format {found or 'unknown'}, this tailwag reads {FORMAT_VERSION}: "
+                "use the tailwag that wrote it, or embed again"
+            )
+        self.database = database
+        self.name = name
+        self.space = Space.from_json(metadata[_METADATA_SPACE])
+        self._dataset = dataset
+
+    @classmethod
+    def open(cls, database: Database | str | Path, name: str, version: int | str | None = None) -> Corpus:
+        """Open a corpus.
+
+        Parameters
+        ----------
+        database
+            The database, or its URI.
+        name
+            The corpus.
+        version
+            A version's number or tag; None for the newest.
+
+        Raises
+        ------
+        NotFound
+            When there is no such corpus, or not at that version; names those there are.
+        """
+        database = database if isinstance(database, Database) else Database(database)
+        check_corpus_name(name)
+        dataset = database.try_table(name)
+        if dataset is None:
+            there = database.corpora() if not database.is_local or database.folder.is_dir() else []
+            have = f"it has {', '.join(there)}" if there else "it has none: make one with `tailwag embed`, or pass --db"
+            raise NotFound(f"no corpus {name!r} in {database.uri}; {have}")
+        if version is not None:
+            newest = dataset.version
+            dataset = database.try_table(name, version)
+            if dataset is None:
+                raise NotFound(f"corpus {name!r} has no version {version}; its newest is {newest}")
+        return cls(database, name, dataset)
+
+    @classmethod
+    def create(cls, database: Database | str | Path, name: str, space: Space) -> Corpus:
+        """Make an empty corpus of a space.
+
+        Raises
+        ------
+        BadInput
+            When the name is not usable or is taken.
+        """
+        import lance
+
+        database = database if isinstance(database, Database) else Database(database)
+        check_corpus_name(name)
+        if database.has_table(name):
+            raise BadInput(f"corpus {name!r} exists already in {database.uri}: take another name, or add rows to it")
+        schema = corpus_schema(space)
+        dataset = lance.write_dataset(schema.empty_table(), database.table_uri(name), schema=schema)
+        return cls(database, name, dataset)
+
+    def __len__(self) -> int:
+        return self._dataset.count_rows()
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.name!r}, version {self.version}, {len(self):,} rows, {self.space.title})"
+
+    @property
+    def version(self) -> int:
+        """The table's version, named in every result."""
+        return self._dataset.version
+
+    @property
+    def schema(self) -> Any:
+        """The table's arrow schema."""
+        return self._dataset.schema
+
+    def scan(self, side: Side = "image", block_rows: int = DEFAULT_BLOCK_ROWS) -> Iterator[Block]:
+        """Read all vectors of one side, in order, without copying them.
+
+        Parameters
+        ----------
+        side
+            ``"image"`` or ``"text"`` (the caption's vector).
+        block_rows
+            Rows a block at most; blocks may be shorter.
+
+        Yields
+        ------
+        Block
+            Offset and (n, dimension) float16 vectors.
+
+        Raises
+        ------
+        TailwagError
+            When a block cannot be read, or fewer rows come than the table holds: a reader that fails never yields a
+            smaller count.
+        """
+        check_side(side)
+        offset, expected = 0, len(self)
+        try:
+            batches = self._dataset.to_batches(
+                columns=[side], batch_size=block_rows, batch_readahead=4, io_buffer_size=32 << 20
+            )
+            for batch in batches:
+                column = batch.column(0)
+                if column.null_count:
+                    raise TailwagError(f"corpus {self.name!r} holds null {side} vectors at offset {offset}: embed again")
+                vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.space.dimension)
+                yield Block(offset, vectors)
+                offset += len(vectors)
+        except OSError as error:
+            raise TailwagError(
+                f"corpus {self.name!r} (version {self.version}) cannot be read past row {offset}: {_first_line(error)}"
+            ) from error
+        if offset != expected:
+            raise TailwagError(
+                f"corpus {self.name!r} (version {self.version}) gave {offset} of its {expected} rows: the table is damaged"
+            )
+
+    def take_offsets(self, offsets: Sequence[int] | np.ndarray, columns: Sequence[str]) -> Any:
+        """Take rows by their position.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row an offset, in the order asked for.
+        """
+        return self._dataset.take(np.asarray(offsets, dtype=np.int64).tolist(), columns=list(columns))
+
+    def take(self, keys: Sequence[str], columns: Sequence[str]) -> Any:
+        """Take rows by key.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``key`` and those asked for; one row a key, in the order asked for.
+
+        Raises
+        ------
+        NotFound
+            When a key is not in the corpus.
+        """
+        import pyarrow as pa
+
+        wanted = list(dict.fromkeys(["key", *columns]))
+        quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in dict.fromkeys(keys))
+        if not quoted:
+            return pa.schema([self.schema.field(column) for column in wanted]).empty_table()
+        table = self._dataset.to_table(columns=wanted, filter=f"key IN ({quoted})")
+        position = {key: row for row, key in enumerate(table.column("key").to_pylist())}
+        missing = [key for key in keys if key not in position]
+        if missing:
+            raise NotFound(f"corpus {self.name!r} has no key {missing[0]!r}" + _and_others(len(missing) - 1))
+        return table.take([position[key] for key in keys])
+
+    def column(self, name: str) -> Any:
+        """Read one column whole, as a `pyarrow.ChunkedArray`, in the order of `scan`."""
+        return self._dataset.to_table(columns=[name]).column(0)
+
+    def count_rows(self, condition: str) -> int:
+        """Count the rows that fulfil an SQL condition on the columns."""
+        return self._dataset.count_rows(condition)
+
+    def delete(self, condition: str) -> None:
+        """Delete the rows that fulfil an SQL condition; moves this corpus to the version that made."""
+        self._dataset.delete(condition)
+
+    def append(self, rows: Any) -> None:
+        """Add rows in one commit; moves this corpus to the version it made.
+
+        Parameters
+        ----------
+        rows
+            A `pyarrow.Table` with the columns of `corpus_schema`.
+
+        Raises
+        ------
+        BadInput
+            When a vector is not finite or not of unit length; names the first such key.
+        """
+        import lance
+
+        rows = rows.select(self.schema.names).cast(self.schema)
+        keys = rows.column("key")
+        for side in SIDES:
+            chunks = rows.column(side).combine_chunks()
+            vectors = chunks.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.space.dimension)
+            bad = np.flatnonzero(~is_unit(vectors))
+            if len(bad):
+                raise BadInput(
+                    f"the {side} vector of {keys[int(bad[0])].as_py()!r} is not finite or not of unit length"
+                    + _and_others(len(bad) - 1)
+                )
+        self._dataset = lance.write_dataset(rows, self.database.table_uri(self.name), mode="append", schema=self.schema)
+
+
+def corpus_schema(space: Space) -> Any:
+    """Give the arrow schema of a corpus of a space, with the space in its metadata."""
+    import pyarrow as pa
+
+    vector = pa.list_(pa.float16(), space.dimension)
+    return pa.schema(
+        [
+            pa.field("key", pa.string(), False),
+            pa.field("shard", pa.string(), False),
+            pa.field("caption", pa.string(), False),
+            pa.field("url", pa.string(), False),
+            pa.field("width", pa.int32(), False),
+            pa.field("height", pa.int32(), False),
+            pa.field("sha256", pa.string(), False),
+            pa.field("u", pa.float32(), False),
+            pa.field("label", pa.string(), True),
+            pa.field("image", vector, False),
+            pa.field("text", vector, False),
+        ],
+        metadata={_METADATA_SPACE: space.to_json(), _METADATA_FORMAT: FORMAT_VERSION},
+    )
+
+
+def sampling_number(key: str) -> float:
+    """Give the number in [0, 1) by which rows are sampled: ``u < q`` is a sample of rate q, the same on every machine.
+
+    Returns
+    -------
+    float
+        The first 24 bits of the key's sha256 over 2²⁴, so that float32 holds it exactly and it never rounds up to 1.
+    """
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:3], "big") / (1 << 24)
+
+
+def is_unit(vectors: np.ndarray) -> np.ndarray:
+    """Say which vectors are finite and within `UNIT_TOLERANCE` of unit length.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) float16.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) bool.
+    """
+    wide = vectors.astype(np.float32)
+    # einsum gives nan or inf for a vector that is not finite, and those compare as False.
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float32))
+        return np.abs(lengths - 1) <= UNIT_TOLERANCE
+
+
+def check_side(side: str) -> None:
+    """Refuse a side that has no vectors.
+
+    Raises
+    ------
+    BadInput
+        When it is neither ``image`` nor ``text``.
+    """
+    if side not in SIDES:
+        raise BadInput(f"no side {side!r}: vectors are stored for {' and '.join(SIDES)}")
+
+
+def check_corpus_name(name: str) -> None:
+    """Refuse a name that cannot be a corpus's.
+
+    Raises
+    ------
+    BadInput
+        When it holds anything but letters, digits, ``_`` and ``-``.
+    """
+    if not _CORPUS_NAME.fullmatch(name):
+        raise BadInput(f"{name!r} cannot name a corpus: use letters, digits, '_' and '-', a letter or digit first")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _and_others(count: int) -> str:
+    return f" (and {count} others)" if count > 0 else ""
