@@ -1,0 +1,84 @@
+"""From untrusted bytes to a decoded picture, or the reason why not. Pillow is the reference decoder.
+
+Not here: resizing and normalising, which is the model's own preprocessing (`encoder.py`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from tailwag.errors import TailwagError
+
+from .failures import Reason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Pillow's own warning limit: a quarter of a gigabyte once decoded to RGB.
+MAX_PIXELS = 89_478_485
+MAX_FILE_BYTES = 100 << 20
+# Formats that decode in process. Pillow would hand others (EPS) to an outside program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
+
+
+class UndecodableImage(TailwagError):
+    """Bytes that do not become a picture; carries the reason apart from the detail."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decode a picture completely.
+
+    Parameters
+    ----------
+    data
+        A file's bytes, from anyone.
+    max_pixels
+        Width times height above which nothing is decoded: the header is read first.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Loaded, in the file's own mode.
+
+    Raises
+    ------
+    UndecodableImage
+        With the reason: not an image, truncated, damaged, a decompression bomb, too large a file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if len(data) > MAX_FILE_BYTES:
+        raise UndecodableImage(Reason.FILE_TOO_LARGE, f"{len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    with warnings.catch_warnings():
+        # The limit is enforced here, so Pillow's warning about it would say the same again.
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(BytesIO(data), formats=_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise UndecodableImage(Reason.DECOMPRESSION_BOMB, str(error)) from None
+        except UnidentifiedImageError:
+            raise UndecodableImage(Reason.NOT_AN_IMAGE, f"{len(data):,} bytes beginning {data[:12]!r}") from None
+        except Exception as error:  # Pillow's plugins raise whatever a damaged header makes them trip over
+            raise UndecodableImage(Reason.DAMAGED_IMAGE, _short(error)) from None
+        if image.width * image.height > max_pixels:
+            raise UndecodableImage(
+                Reason.DECOMPRESSION_BOMB, f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}"
+            )
+        try:
+            image.load()
+        except Exception as error:
+            reason = Reason.TRUNCATED_IMAGE if "truncated" in str(error).lower() else Reason.DAMAGED_IMAGE
+            raise UndecodableImage(reason, _short(error)) from None
+    return image
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

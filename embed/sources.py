@@ -1,0 +1,185 @@
+"""Where pictures and captions come from, as shards: the same work for a tar file and for a folder of images.
+
+Finding shards and giving them names. Reading them is `tar_shards.py` and `image_folders.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+from tailwag.errors import BadInput, NotFound
+
+from .failures import Failure
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its caption, not yet decoded.
+
+    Attributes
+    ----------
+    key
+        The corpus key: shard and sample key.
+    image
+        The file's bytes.
+    caption
+        Empty where there is none.
+    url, label
+        From the source's metadata; url empty and label None where it says nothing.
+    """
+
+    key: str
+    image: bytes
+    caption: str = ""
+    url: str = ""
+    label: str | None = None
+
+
+# What reading a shard gives, in the shard's order: every sample is one or the other.
+Found = Sample | Failure
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A group of samples that is embedded and committed together.
+
+    Attributes
+    ----------
+    name
+        Unique in the corpus: ``coco/00000`` for ``…/coco/00000.tar``, ``pets#00000`` for a part of a folder.
+    location
+        The tar file, or the folder.
+    files
+        For a folder, the pictures of this part, relative to it; empty for a tar.
+    size
+        Bytes to read.
+    expected
+        How many samples it should hold, where the source says so.
+    """
+
+    name: str
+    location: Path
+    size: int
+    files: tuple[str, ...] = field(default=(), repr=False)
+    expected: int | None = None
+
+    @property
+    def is_tar(self) -> bool:
+        """Whether it is a tar file, rather than a part of a folder."""
+        return not self.files
+
+    def fingerprint(self) -> str:
+        """Recognise the shard again: a digest of its size and both its ends, or of a folder part's list of files."""
+        if not self.is_tar:
+            return hashlib.sha256("\n".join(self.files).encode()).hexdigest()
+        ends = 64 << 10
+        digest = hashlib.sha256(str(self.size).encode())
+        with self.location.open("rb") as file:
+            digest.update(file.read(ends))
+            file.seek(max(0, self.size - ends))
+            digest.update(file.read(ends))
+        return digest.hexdigest()
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Expand ``{00000..00331}`` and ``{a,b}`` as a shell does, zeros kept.
+
+    Examples
+    --------
+    >>> expand_braces("cc3m/{008..010}.tar")
+    ['cc3m/008.tar', 'cc3m/009.tar', 'cc3m/010.tar']
+    """
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    numbers = _RANGE.fullmatch(match[1])
+    if numbers:
+        first, last = numbers.groups()
+        width = len(first) if first.startswith("0") or len(first) == len(last) else 0
+        step = 1 if int(first) <= int(last) else -1
+        choices = [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
+    else:
+        choices = match[1].split(",")
+    head, tail = pattern[: match.start()], pattern[match.end() :]
+    return [expanded for choice in choices for expanded in expand_braces(head + choice + tail)]
+
+
+def find_tars(sources: Sequence[str]) -> list[Path]:
+    """List the tar files that sources name, in order, each once.
+
+    Parameters
+    ----------
+    sources
+        Tar files, folders that hold some (at any depth), brace patterns and globs.
+
+    Raises
+    ------
+    NotFound
+        When a source names nothing, or tar files of a pattern are not there; the first few are listed.
+    BadInput
+        For an address that is not on this machine.
+    """
+    found: list[Path] = []
+    missing: list[Path] = []
+    for source in sources:
+        if "://" in source:
+            raise BadInput(f"{source} is not on this machine: shards are read from folders; copy or mount them first")
+        for pattern in expand_braces(source):
+            if _GLOB_CHARACTERS & set(pattern) and not Path(pattern).exists():
+                paths = sorted(Path(path) for path in glob(pattern))  # noqa: PTH207 (patterns may be absolute)
+                if not paths:
+                    raise NotFound(f"no file matches {pattern}")
+            else:
+                paths = [Path(pattern)]
+            for path in paths:
+                if path.is_dir():
+                    found.extend(sorted(path.rglob("*.tar")))
+                elif path.is_file():
+                    found.append(path)
+                else:
+                    missing.append(path)
+    if missing:
+        listed = ", ".join(str(path) for path in missing[:3]) + (" …" if len(missing) > 3 else "")
+        raise NotFound(f"{len(missing)} of the sources do not exist: {listed}")
+    return list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 (links stay links)
+
+
+def tar_shards(paths: Sequence[Path]) -> list[Shard]:
+    """Name tar files as shards: the folder's name and the file's stem.
+
+    Raises
+    ------
+    BadInput
+        When two would have the same name: their rows could not be told apart.
+    """
+    shards: dict[str, Shard] = {}
+    for path in paths:
+        if path.suffix != ".tar":
+            raise BadInput(f"{path} is neither a .tar file nor a folder")
+        name = f"{path.parent.name}/{path.stem}"
+        if name in shards:
+            raise BadInput(
+                f"{shards[name].location} and {path} would both be shard {name!r}: embed them into separate corpora, or "
+                "rename a folder"
+            )
+        shards[name] = Shard(name, path, path.stat().st_size, expected=_expected_samples(path))
+    return list(shards.values())
+
+
+def _expected_samples(tar: Path) -> int | None:
+    """Read img2dataset's own count of what it wrote, from the statistics beside the tar."""
+    try:
+        return int(json.loads(tar.with_name(f"{tar.stem}_stats.json").read_text("utf-8"))["successes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
