@@ -75,7 +75,9 @@ class Database:
             When the database is on an object store.
         """
         if not self.is_local:
-            raise BadInput(f"{self.uri} is on an object store, and this needs a folder of this machine: pass --db FOLDER")
+            raise BadInput(
+                f"{self.uri} is on an object store, and this needs a folder of this machine: pass --db FOLDER"
+            )
         return Path(self.uri.removeprefix("file://"))
 
     def table_uri(self, table: str) -> str:
@@ -248,7 +250,9 @@ class Corpus:
             for batch in batches:
                 column = batch.column(0)
                 if column.null_count:
-                    raise TailwagError(f"corpus {self.name!r} holds null {side} vectors at offset {offset}: embed again")
+                    raise TailwagError(
+                        f"corpus {self.name!r} holds null {side} vectors at offset {offset}: embed again"
+                    )
                 vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.space.dimension)
                 yield Block(offset, vectors)
                 offset += len(vectors)
@@ -300,6 +304,10 @@ class Corpus:
     def column(self, name: str) -> Any:
         """Read one column whole, as a `pyarrow.ChunkedArray`, in the order of `scan`."""
         return self._dataset.to_table(columns=[name]).column(0)
+
+    def keys(self, condition: str) -> list[str]:
+        """Give the keys of the rows that fulfil an SQL condition."""
+        return self._dataset.to_table(columns=["key"], filter=condition).column(0).to_pylist()
 
     def count_rows(self, condition: str) -> int:
         """Count the rows that fulfil an SQL condition on the columns."""

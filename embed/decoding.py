@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Pillow's own warning limit: a quarter of a gigabyte once decoded to RGB.
 MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 100 << 20
+# A model resizes the short side to some 224 pixels: a picture of 1 x 100,000 would become one of 224 x 22 million.
+MAX_ASPECT = 500
 # Formats that decode in process. Pillow would hand others (EPS) to an outside program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO")
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
@@ -71,6 +73,11 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
         if image.width * image.height > max_pixels:
             raise UndecodableImage(
                 Reason.DECOMPRESSION_BOMB, f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}"
+            )
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise UndecodableImage(
+                Reason.DECOMPRESSION_BOMB,
+                f"{image.width} x {image.height} pixels, one side is more than {MAX_ASPECT} times the other",
             )
         try:
             image.load()

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from tailwag.errors import TailwagError
+
 from .corpus import Corpus, Database
 from .failures import Failure
 
@@ -74,14 +76,25 @@ class Ledger:
         -------
         list[str]
             The shards that were undone; they will be read again.
+
+        Raises
+        ------
+        TailwagError
+            When rows and records still do not agree: something else wrote to the corpus.
         """
         records = self.records().values()
+        rows, failed = sum(record.rows for record in records), sum(record.failures for record in records)
         undone: set[str] = set()
-        if len(corpus) != sum(record.rows for record in records):
+        if len(corpus) != rows:
             undone |= _undo(corpus, corpus.column("shard").unique().to_pylist(), records)
         failures = self._database.try_table(self._failures)
-        if failures is not None and failures.count_rows() != sum(record.failures for record in records):
+        if failures is not None and failures.count_rows() != failed:
             undone |= _undo(failures, failures.to_table(columns=["shard"]).column(0).unique().to_pylist(), records)
+        if (len(corpus), self.failure_count()) != (rows, failed):
+            raise TailwagError(
+                f"corpus {corpus.name!r} has {len(corpus):,} rows and {self.failure_count():,} failures, its finished "
+                f"shards made {rows:,} and {failed:,}: something else wrote to it; embed into a new corpus"
+            )
         return sorted(undone)
 
     def _append(self, table: str, rows: list[dict[str, Any]], schema: Any) -> None:
@@ -99,8 +112,6 @@ def _undo(table: Any, shards: Iterable[str], records: Iterable[ShardRecord]) -> 
     for shard in unfinished:
         table.delete("shard = '" + shard.replace("'", "''") + "'")
     return unfinished
-
-
 
 
 def _failure_schema() -> Any:
