@@ -1,7 +1,7 @@
 """The corpus: a LanceDB table with one row a pair (image, caption), both vectors, and its space.
 
-Creating, opening at a version, scanning in blocks, taking rows. Reads through `lance`, imports no torch. Not here: where
-rows come from (`sources.py`, `job.py`), which shards are done (`ledger.py`), the pictures themselves (`pictures.py`).
+Creating, opening at a version, scanning in blocks, taking rows. Reads through `lance`, imports no torch. Not here:
+where rows come from (`sources.py`, `job.py`), which shards are done (`ledger.py`), the pictures (`pictures.py`).
 """
 
 from __future__ import annotations
@@ -262,7 +262,8 @@ class Corpus:
             ) from error
         if offset != expected:
             raise TailwagError(
-                f"corpus {self.name!r} (version {self.version}) gave {offset} of its {expected} rows: the table is damaged"
+                f"corpus {self.name!r} (version {self.version}) gave {offset} of its {expected} rows: "
+                "the table is damaged"
             )
 
     def take_offsets(self, offsets: Sequence[int] | np.ndarray, columns: Sequence[str]) -> Any:

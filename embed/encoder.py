@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailwag.errors import BadInput, NotFound, TailwagError
+from tailwag.errors import BadInput, NotFound
 
 from .space import Space
 
@@ -90,8 +90,8 @@ class Encoder:
             ) from None
         except Exception as error:  # open_clip, timm, safetensors and the hub client each raise their own
             raise NotFound(
-                f"model {_title(model, pretrained)} cannot be loaded ({_last_line(error)}): check the name, and that its "
-                "weights are on this machine or can be fetched"
+                f"model {_title(model, pretrained)} cannot be loaded ({_last_line(error)}): check the name, and "
+                "that its weights are on this machine or can be fetched"
             ) from error
         network.eval()
         preprocessing = open_clip.get_model_preprocess_cfg(network)

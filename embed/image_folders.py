@@ -126,8 +126,8 @@ def _captions_of_tables(root: Path) -> dict[str, str]:
             caption = next((record[column] for column in _CAPTION_COLUMNS if record.get(column) is not None), None)
             if name is None or caption is None:
                 raise BadInput(
-                    f"{path}, record {number}: needs a column {_FILE_COLUMNS[0]!r} with the file's path in the folder and "
-                    f"a column {_CAPTION_COLUMNS[0]!r}"
+                    f"{path}, record {number}: needs a column {_FILE_COLUMNS[0]!r} with the file's path in the "
+                    f"folder and a column {_CAPTION_COLUMNS[0]!r}"
                 )
             captions[Path(name).as_posix()] = str(caption)
     return captions

@@ -27,7 +27,7 @@ from .encoder import Encoder
 from .failures import Failure, Reason
 from .image_folders import ImageFolder
 from .ledger import Ledger, ShardRecord
-from .sources import Found, Sample, Shard, expand_braces, find_tars, tar_shards
+from .sources import Found, Shard, expand_braces, find_tars, tar_shards
 from .tar_shards import read_tar
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def plan_embedding(sources: Sequence[str], database: Database | str | Path, corp
         elsewhere = [record for record in earlier if Path(record.location) != folder.root]
         if elsewhere:
             raise BadInput(
-                f"corpus {corpus!r} holds a folder {folder.name!r} from {elsewhere[0].location}, and {folder.root} would "
-                "take the same keys: rename it, or embed it into another corpus"
+                f"corpus {corpus!r} holds a folder {folder.name!r} from {elsewhere[0].location}, and {folder.root} "
+                "would take the same keys: rename it, or embed it into another corpus"
             )
         keys = _folder_keys(database, corpus, folder.name) if earlier else set()
         rest.extend(folder.shards(keys, len(earlier)))

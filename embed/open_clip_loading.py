@@ -56,14 +56,14 @@ def _import_torchvision() -> None:
     if "torchvision" in sys.modules:
         return
     try:
-        import torchvision
+        import_module("torchvision")
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise
         for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
             del sys.modules[name]
         declare_missing_operators()
-        import torchvision
+        import_module("torchvision")
 
 
 def declare_missing_operators() -> None:

@@ -170,8 +170,8 @@ def tar_shards(paths: Sequence[Path]) -> list[Shard]:
         name = f"{path.parent.name}/{path.stem}"
         if name in shards:
             raise BadInput(
-                f"{shards[name].location} and {path} would both be shard {name!r}: embed them into separate corpora, or "
-                "rename a folder"
+                f"{shards[name].location} and {path} would both be shard {name!r}: embed them into separate corpora, "
+                "or rename a folder"
             )
         shards[name] = Shard(name, path, path.stat().st_size, expected=_expected_samples(path))
     return list(shards.values())

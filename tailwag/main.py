@@ -42,7 +42,9 @@ class CommandGroup(click.Group):
         module, attribute = COMMANDS[cmd_name].split(":")
         return getattr(import_module(module), attribute)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, and suggest the nearest name for one that is misspelt."""
         try:
             return super().resolve_command(ctx, args)
