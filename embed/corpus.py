@@ -256,7 +256,7 @@ class Corpus:
                 vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.space.dimension)
                 yield Block(offset, vectors)
                 offset += len(vectors)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # arrow wraps what lance could not read as an invalid value
             raise TailwagError(
                 f"corpus {self.name!r} (version {self.version}) cannot be read past row {offset}: {_first_line(error)}"
             ) from error

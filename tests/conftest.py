@@ -1,0 +1,58 @@
+"""What several test files need: the folder of real data, a small real model, shards and corpora made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _data_folder() -> Path:
+    return (ROOT / os.environ.get("TAILWAG_TEST_DATA", "../shared")).resolve()
+
+
+def pytest_collection_modifyitems(items):
+    folder = _data_folder()
+    if folder.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no real data in {folder}: set TAILWAG_TEST_DATA")
+    for item in items:
+        if "photos" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real photographs, vectors and models; a test that takes it is marked `photos`."""
+    return _data_folder()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> str:
+    """A real open_clip model, untrained and tiny, in local-dir layout: `local-dir:FOLDER`."""
+    return "local-dir:" + str(make_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def make_tiny_model(folder: Path, seed: int = 0, **preprocessing) -> Path:
+    """Write an untrained open_clip model of 32 dimensions for pictures of 32 pixels."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tailwag.embed.open_clip_loading import import_open_clip
+
+    open_clip = import_open_clip()
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**config)
+    folder.mkdir(parents=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing}))
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
