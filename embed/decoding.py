@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 100 << 20
 # A model resizes the short side to some 224 pixels: a picture of 1 x 100,000 would become one of 224 x 22 million.
 MAX_ASPECT = 500
 # Formats that decode in process. Pillow would hand others (EPS) to an outside program.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
 
 
