@@ -17,12 +17,15 @@ def _data_folder() -> Path:
 
 def pytest_collection_modifyitems(items):
     folder = _data_folder()
-    if folder.is_dir():
-        return
-    skip = pytest.mark.skip(reason=f"no real data in {folder}: set TAILWAG_TEST_DATA")
+    absent = {"photos": None if folder.is_dir() else f"no real data in {folder}: set TAILWAG_TEST_DATA"}
+    if any("gpu" in item.keywords for item in items):
+        import torch
+
+        absent["gpu"] = None if torch.cuda.is_available() else "no CUDA GPU"
     for item in items:
-        if "photos" in item.keywords:
-            item.add_marker(skip)
+        for mark, reason in absent.items():
+            if reason and mark in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,123 @@
+"""The same command again embeds nothing twice, and goes on where it was stopped, wherever that was."""
+
+from __future__ import annotations
+
+import pytest
+
+from tailwag.embed.corpus import Corpus
+from tailwag.embed.encoder import Encoder
+from tailwag.embed.job import plan_embedding, run_embedding
+from tailwag.embed.ledger import Ledger
+from tailwag.errors import BadInput, SpaceMismatch, TailwagError
+
+from ..conftest import make_tiny_model
+from .shards import sound_members, sound_shard, write_tar
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model):
+    return Encoder.load(tiny_model)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three shards of five samples, the last of each broken."""
+    for shard in range(3):
+        members = [*sound_members(range(4)), ("z.jpg", b"no picture")]
+        write_tar(tmp_path / "set" / f"{shard:05d}.tar", members)
+    return tmp_path / "set"
+
+
+def run(source, database, encoder):
+    return run_embedding(plan_embedding([str(source)], database, "c"), encoder)
+
+
+def contents(database):
+    """Everything the tables hold but times: what must not depend on how often the job was stopped."""
+    corpus = Corpus.open(database, "c")
+    ledger = Ledger(corpus.database, "c")
+    rows = corpus._dataset.to_table().sort_by("key")
+    records = [(record.shard, record.rows, record.failures) for record in ledger.records().values()]
+    return rows, ledger.failures().sort_by("key"), sorted(records)
+
+
+def test_the_same_command_again_does_nothing(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    before, version = contents(tmp_path / "db"), Corpus.open(tmp_path / "db", "c").version
+    again = run(source, tmp_path / "db", encoder)
+    assert (again.samples, again.shards) == (0, 0)
+    assert contents(tmp_path / "db") == before
+    assert Corpus.open(tmp_path / "db", "c").version == version
+
+
+def test_new_shards_are_added(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    sound_shard(source / "00003.tar", range(2))
+    report = run(source, tmp_path / "db", encoder)
+    assert (report.shards, report.rows) == (1, 2)
+    assert len(Corpus.open(tmp_path / "db", "c")) == 14
+
+
+class Stopped(Exception):
+    """Stands for the process's death at a chosen place."""
+
+
+@pytest.mark.parametrize("step", ["after failures", "after rows", "after the record"])
+@pytest.mark.parametrize("shard", ["00000", "00002"])
+def test_a_job_stopped_between_any_two_writes_ends_in_the_same_tables(
+    tmp_path, source, encoder, monkeypatch, step, shard
+):
+    run(source, tmp_path / "whole", encoder)
+
+    def dies_after(method):
+        def dying(self, *arguments):
+            method(self, *arguments)
+            if f"set/{shard}" in str(arguments):
+                raise Stopped
+
+        return dying
+
+    with monkeypatch.context() as patch:
+        if step == "after rows":
+            patch.setattr(Corpus, "append", dies_after(Corpus.append))
+        elif step == "after failures":
+            patch.setattr(Ledger, "add_failures", dies_after(Ledger.add_failures))
+        else:
+            patch.setattr(Ledger, "add_record", dies_after(Ledger.add_record))
+        with pytest.raises(Stopped):
+            run(source, tmp_path / "db", encoder)
+    report = run(source, tmp_path / "db", encoder)
+    assert report.undone == ([] if step == "after the record" else [f"set/{shard}"])
+    assert contents(tmp_path / "db") == contents(tmp_path / "whole")
+
+
+def test_a_shard_that_changed_is_not_taken_for_done(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    sound_shard(source / "00001.tar", range(9))
+    with pytest.raises(BadInput, match=r"shard 'set/00001' was embedded from .* is another file"):
+        run(source, tmp_path / "db", encoder)
+
+
+def test_a_moved_shard_is_recognised(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    (tmp_path / "elsewhere").mkdir()
+    source.rename(tmp_path / "elsewhere" / "set")
+    assert run(tmp_path / "elsewhere" / "set", tmp_path / "db", encoder).samples == 0
+
+
+def test_rows_that_something_else_wrote_are_not_passed_over(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    corpus = Corpus.open(tmp_path / "db", "c")
+    corpus.append(corpus._dataset.to_table().slice(0, 2))
+    with pytest.raises(TailwagError, match="something else wrote to it"):
+        run(source, tmp_path / "db", encoder)
+
+
+def test_another_space_is_refused_before_anything_is_written(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    before = contents(tmp_path / "db")
+    other = Encoder.load(f"local-dir:{make_tiny_model(tmp_path / 'other', seed=1)}")
+    sound_shard(source / "00003.tar", range(2))
+    with pytest.raises(SpaceMismatch, match="corpus 'c' holds .* they differ in weights: pass --model"):
+        run(source, tmp_path / "db", other)
+    assert contents(tmp_path / "db") == before
