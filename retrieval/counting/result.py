@@ -1,0 +1,206 @@
+"""What a count comes to: typed records that print as sentences and turn into arrow tables.
+
+Not here: printing tables and writing files (`retrieval/result_tables.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...embed.corpus import Side
+from ...embed.space import Space
+
+_NOUNS = {"image": ("image", "images"), "text": ("caption", "captions")}
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows reach one threshold for one concept. Prints as a sentence.
+
+    Attributes
+    ----------
+    concept, recipe
+        The concept, and how its prototype was made.
+    threshold, threshold_source
+        A row is a hit when its similarity is at least this; where the threshold came from.
+    count
+        Hits, exactly.
+    rows
+        Rows that were compared: all of the corpus at its version.
+    failures
+        Samples that could not be embedded and so were not compared; None where that is not known.
+    side
+        Which vector was compared.
+    corpus, corpus_version, space
+        What was counted.
+    """
+
+    concept: str
+    recipe: str
+    threshold: float
+    threshold_source: str
+    count: int
+    rows: int
+    failures: int | None
+    side: Side
+    corpus: str
+    corpus_version: int
+    space: Space
+
+    @property
+    def share(self) -> float:
+        """Hits as a share of the rows; 0 in an empty corpus."""
+        return self.count / self.rows if self.rows else 0.0
+
+    def __str__(self) -> str:
+        one, many = _NOUNS[self.side]
+        sentence = (
+            f"{self.count:,} of {self.rows:,} {one if self.rows == 1 else many} ({format_share(self.share)}) "
+            f"{'has' if self.count == 1 else 'have'} a similarity of at least {format_threshold(self.threshold)} to "
+            f"\"{self.concept}\" in corpus '{self.corpus}' (version {self.corpus_version}, {self.space.title}), "
+            "counted exactly"
+        )
+        if self.failures:
+            samples = "sample" if self.failures == 1 else "samples"
+            sentence += f"; {self.failures:,} more {samples} could not be embedded"
+        return sentence + "."
+
+
+@dataclass(frozen=True, eq=False)
+class CountResult:
+    """The counts of C concepts at T thresholds, and everything they hold for.
+
+    Attributes
+    ----------
+    corpus, corpus_version, space, side
+        What was counted.
+    rows
+        Rows that were compared: all of the corpus at its version.
+    failures
+        Samples that could not be embedded; None where that is not known.
+    concepts, recipes
+        C names, and how each prototype was made.
+    thresholds
+        (C, T) float64.
+    threshold_sources
+        C texts.
+    counts
+        (C, T) int64.
+    backend
+        What counted; it does not change the counts.
+    seconds
+        How long the pass took.
+    """
+
+    corpus: str
+    corpus_version: int
+    space: Space
+    side: Side
+    rows: int
+    failures: int | None
+    concepts: tuple[str, ...]
+    recipes: tuple[str, ...]
+    thresholds: np.ndarray
+    threshold_sources: tuple[str, ...]
+    counts: np.ndarray
+    backend: str
+    seconds: float
+
+    def __len__(self) -> int:
+        return self.counts.size
+
+    def __getitem__(self, position: int) -> Count:
+        """Give one count, concept by concept and in the order of its thresholds."""
+        concept, column = divmod(range(len(self))[position], self.counts.shape[1])
+        return Count(
+            concept=self.concepts[concept],
+            recipe=self.recipes[concept],
+            threshold=float(self.thresholds[concept, column]),
+            threshold_source=self.threshold_sources[concept],
+            count=int(self.counts[concept, column]),
+            rows=self.rows,
+            failures=self.failures,
+            side=self.side,
+            corpus=self.corpus,
+            corpus_version=self.corpus_version,
+            space=self.space,
+        )
+
+    def __iter__(self) -> Iterator[Count]:
+        return (self[position] for position in range(len(self)))
+
+    @property
+    def shared_thresholds(self) -> tuple[float, ...] | None:
+        """The thresholds, when all concepts have the same ones; else None."""
+        first = self.thresholds[:1]
+        return tuple(first[0].tolist()) if (self.thresholds == first).all() else None
+
+    def to_arrow(self) -> Any:
+        """Give a `pyarrow.Table` with one row a concept and threshold.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns corpus, corpus_version, concept, side, recipe, threshold, threshold_source, count, rows, share; the
+            space, the failures and the backend in the schema's metadata.
+        """
+        import pyarrow as pa
+
+        concepts, thresholds = self.counts.shape
+        size = self.counts.size
+        repeated = np.repeat(np.arange(concepts), thresholds)
+        counts = self.counts.reshape(-1)
+        shares = counts / self.rows if self.rows else np.zeros(size)
+        table = pa.table(
+            {
+                "corpus": pa.array([self.corpus] * size, pa.string()),
+                "corpus_version": pa.array(np.full(size, self.corpus_version, np.int64)),
+                "concept": pa.array(self.concepts, pa.string()).take(pa.array(repeated)),
+                "side": pa.array([self.side] * size, pa.string()),
+                "recipe": pa.array(self.recipes, pa.string()).take(pa.array(repeated)),
+                "threshold": pa.array(self.thresholds.reshape(-1)),
+                "threshold_source": pa.array(self.threshold_sources, pa.string()).take(pa.array(repeated)),
+                "count": pa.array(counts),
+                "rows": pa.array(np.full(size, self.rows, np.int64)),
+                "share": pa.array(shares),
+            }
+        )
+        return table.replace_schema_metadata(
+            {
+                "tailwag:space": self.space.to_json(),
+                "tailwag:failures": "" if self.failures is None else str(self.failures),
+                "tailwag:backend": self.backend,
+            }
+        )
+
+
+def format_threshold(threshold: float) -> str:
+    """Write a threshold with all the digits that it has: the shortest text that reads back as the same float64."""
+    return repr(float(threshold)).removesuffix(".0")
+
+
+def format_share(share: float) -> str:
+    """Write a share as a percentage with three significant digits, never as zero or all when it is not.
+
+    Examples
+    --------
+    >>> format_share(137 / 2426), format_share(0), format_share(3 / 400_000_000), format_share(0.99999)
+    ('5.65 %', '0 %', '0.00000075 %', '> 99.9 %')
+    """
+    percent = 100 * share
+    if percent > 99.9 and share < 1:
+        return "> 99.9 %"
+    if percent == 0 or percent >= 100:
+        return f"{percent:.0f} %"
+    return f"{_plain(percent)} %"
+
+
+def _plain(value: float) -> str:
+    """Three significant digits without an exponent."""
+    from decimal import Decimal
+
+    return f"{Decimal(f'{value:.3g}'):f}"
