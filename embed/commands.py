@@ -127,9 +127,7 @@ def _describe_report(plan: EmbeddingPlan, report: EmbeddingReport) -> str:
 
 
 def _as_dict(report: EmbeddingReport) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {**asdict(report), "failures": report.failures}
+    return {**vars(report), "failures": report.failures, "reasons": dict(report.reasons)}
 
 
 def _duration(seconds: float) -> str:
