@@ -224,7 +224,9 @@ def prototypes_from_images(name: str, paths: Sequence[str | Path], encoder: Text
     return PrototypeSet.of_images(name, [read_picture(path) for path in paths], encoder)
 
 
-def prototypes_from_examples(concepts: ConceptSet, encoder: TextAndImageEncoder) -> PrototypeSet:
+def prototypes_from_examples(
+    concepts: ConceptSet, encoder: TextAndImageEncoder, progress: Progress | None = None
+) -> PrototypeSet:
     """Make one prototype a concept from the example pictures that the concept set's file names.
 
     Raises
@@ -232,13 +234,17 @@ def prototypes_from_examples(concepts: ConceptSet, encoder: TextAndImageEncoder)
     BadInput
         When a concept has none.
     """
-    without = [concept.name for concept in concepts.concepts if not concept.images]
+    without = [concept.name for concept in concepts if not concept.images]
     if without:
         raise BadInput(
             f"{len(without)} of the {len(concepts)} concepts of {concepts.name!r} name no example images, "
             f"{without[0]!r} first: give them `images`, or make their prototypes from text"
         )
-    sets = [prototypes_from_images(concept.name, concept.images, encoder) for concept in concepts.concepts]
+    progress = progress or NoProgress()
+    sets = []
+    for concept in concepts:
+        sets.append(prototypes_from_images(concept.name, concept.images, encoder))
+        progress.advance()
     return PrototypeSet(
         concepts.names,
         np.concatenate([one.vectors for one in sets]),
@@ -304,7 +310,7 @@ def _groups(concepts: ConceptSet) -> Iterator[list[tuple[Concept, tuple[str, ...
     """Cut the set into groups of at least `_TEXTS_A_STEP` texts: full batches, and a bar that moves."""
     group: list[tuple[Concept, tuple[str, ...], str]] = []
     waiting = 0
-    for concept in concepts.concepts:
+    for concept in concepts:
         chosen = concept.templates if concept.templates is not None else concepts.templates
         texts = texts_for(concept, open_templates(chosen))
         group.append((concept, texts, _recipe(texts, chosen)))

@@ -80,7 +80,7 @@ class CpuCounter:
         counts = np.zeros(self._thresholds.shape, dtype=np.int64)
         step = max(1, _SCORES_A_TILE // max(1, len(rows)))
         groups = [np.arange(start, min(start + step, len(counts))) for start in range(0, len(counts), step)]
-        if counts.shape[1] > _MOST_SCREENED:
+        if self._thresholds.shape[-1] > _MOST_SCREENED:
             unsettled = groups
         else:
             wide = rows.astype(np.float32)

@@ -1,0 +1,317 @@
+"""The commands `tailwag count` and `tailwag info`: parse, call the library, print.
+
+Not here: `tailwag search` and `tailwag index` (`search_commands.py`). Only click is imported at the top.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..embed.corpus import Corpus
+    from .concepts import ConceptSet
+    from .counting import CountResult
+    from .prototypes import PrototypeSet
+
+_NO_FREQUENCY = (
+    "A count says how many look alike at this threshold, not how many truly show it: a count is not a frequency."
+)
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    """What `--threshold` or `--thresholds` comes to for the concepts that are asked for."""
+
+    values: np.ndarray
+    sources: tuple[str, ...] | str
+    without_threshold: tuple[str, ...] = ()
+    without_concept: tuple[str, ...] = ()
+
+
+@click.command()
+@click.argument("corpus")
+@click.argument("concept", required=False)
+@click.option("--concepts", metavar="NAME|FILE", help="A shipped set, a TOML file, or a text file with a name a line.")
+@click.option(
+    "--examples", is_flag=True, help="With --concepts: prototypes from the example images that the file names."
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE",
+    help="An example picture as the prototype; several times: the mean of them.",
+)
+@click.option("--threshold", type=float, help="Least similarity of a hit, from -1 to 1.")
+@click.option("--thresholds", metavar="LIST|FILE.csv", help="Several: 0.24,0.26; or a CSV with concept,threshold.")
+@click.option(
+    "--template",
+    metavar="TEXT|SET",
+    help="Text with {} for the name, or plain, openai-imagenet, simple-imagenet.  "
+    '[default: the set\'s own, else "a photo of a {}"]',
+)
+@click.option(
+    "--side", type=click.Choice(["image", "text"]), default="image", show_default=True, help="Vectors compared."
+)
+@database_option
+@version_option
+@query_model_options[0]
+@query_model_options[1]
+@device_option
+@click.option(
+    "--backend", type=click.Choice(["auto", "cpu", "reference"]), default="auto", show_default=True, help="What counts."
+)
+@json_option
+@click.option("--csv", "csv_path", metavar="PATH|-", help="Write the counts as CSV; - is standard output.")
+@click.option("--parquet", "parquet_path", metavar="PATH", help="Write the counts as parquet.")
+def count(
+    corpus: str,
+    concept: str | None,
+    concepts: str | None,
+    examples: bool,
+    images: tuple[str, ...],
+    threshold: float | None,
+    thresholds: str | None,
+    template: str | None,
+    side: Any,
+    database: str,
+    version: str | None,
+    model: str | None,
+    pretrained: str | None,
+    device: str | None,
+    backend: str,
+    as_json: bool,
+    csv_path: str | None,
+    parquet_path: str | None,
+) -> None:
+    """Count the images of CORPUS that look like CONCEPT, exactly.
+
+    A hit is a row whose similarity to the concept's prototype is at least the threshold. Without a threshold, one
+    concept is counted at a ladder of them to choose from.
+
+    \b
+    Example:
+      tailwag count cc3m "red panda" --threshold 0.27
+      tailwag count cc3m "red panda"
+      tailwag count cc3m --concepts caltech101 --thresholds 0.24,0.26 --parquet counts.parquet
+      tailwag count cc3m --image example.jpg --threshold 0.8
+    """
+    from tailwag.progress import progress
+
+    from ..embed.corpus import Corpus
+    from .counting import CountQuery
+    from .counting import count as count_corpus
+
+    _check_usage(concept, concepts, examples, images, threshold, thresholds, template, as_json, csv_path)
+    opened = Corpus.open(database, corpus, _as_version(version))
+    wanted = _wanted(concept, concepts, template, images)
+    chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
+    prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
+    query = CountQuery(prototypes, chosen.values, side, chosen.sources)
+    with progress("counting", total=len(opened)) as bar:
+        result = count_corpus(opened, query, backend, bar)
+    _report_unmatched(chosen)
+    _write_files(result, csv_path, parquet_path)
+    if as_json:
+        from .result_tables import print_json, result_as_dict
+
+        unmatched = {"without_threshold": chosen.without_threshold, "without_concept": chosen.without_concept}
+        print_json({**result_as_dict(result), **unmatched})
+    elif csv_path is None and parquet_path is None:
+        ladder = threshold is None and thresholds is None
+        _print_ladder(result, concept) if ladder else _print_counts(result)
+
+
+@click.command()
+@click.argument("corpus", required=False)
+@database_option
+@version_option
+@json_option
+def info(corpus: str | None, database: str, version: str | None, as_json: bool) -> None:
+    """Say what a corpus holds; without CORPUS, list the corpora of the database.
+
+    \b
+    Example:
+      tailwag info
+      tailwag info cc3m --json
+    """
+    from ..embed.corpus import Corpus, Database
+    from .corpus_info import corpus_lines, describe_corpus, list_corpora
+    from .result_tables import print_json, print_table
+
+    if corpus is not None:
+        described = describe_corpus(Corpus.open(database, corpus, _as_version(version)))
+        print_json(described) if as_json else click.echo("\n".join(corpus_lines(described)))
+        return
+    if version is not None:
+        raise click.UsageError("--version needs a CORPUS.")
+    listed = list_corpora(Database(database))
+    if as_json:
+        print_json(listed)
+    elif listed:
+        print_table(
+            ["corpus", "rows", "failures", "version", "space"],
+            [
+                [
+                    one["corpus"],
+                    f"{one['rows']:,}",
+                    f"{one['failures']:,}",
+                    str(one["corpus_version"]),
+                    one["space"]["title"],
+                ]
+                for one in listed
+            ],
+        )
+    else:
+        click.echo(f"no corpus in {database}: make one with `tailwag embed`")
+
+
+def _check_usage(
+    concept: str | None,
+    concepts: str | None,
+    examples: bool,
+    images: tuple[str, ...],
+    threshold: float | None,
+    thresholds: str | None,
+    template: str | None,
+    as_json: bool,
+    csv_path: str | None,
+) -> None:
+    """Refuse options that contradict each other, as click does what it cannot parse: exit status 2."""
+    if sum((concept is not None, concepts is not None, bool(images))) != 1:
+        raise click.UsageError("Name what to count: a CONCEPT, or --concepts, or --image; one of the three.")
+    if threshold is not None and thresholds is not None:
+        raise click.UsageError("Pass --threshold or --thresholds, not both.")
+    if concepts is not None and threshold is None and thresholds is None:
+        raise click.UsageError(
+            "Many concepts need --threshold or --thresholds: pass one, for example --threshold 0.27."
+        )
+    if examples and concepts is None:
+        raise click.UsageError("--examples goes with --concepts; for pictures of your own pass --image.")
+    if template is not None and (images or examples):
+        raise click.UsageError("--template is for texts: leave it out with pictures.")
+    if as_json and csv_path == "-":
+        raise click.UsageError("--json and --csv - both write to standard output: give --csv a path.")
+
+
+def _as_version(version: str | None) -> int | str | None:
+    """Read a version: digits are a number, anything else a tag."""
+    return int(version) if version is not None and version.isdigit() else version
+
+
+def _wanted(concept: str | None, concepts: str | None, template: str | None, images: tuple[str, ...]) -> ConceptSet:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from .concepts import Concept, ConceptSet, load_concepts, query_concepts, templates_from
+
+    if images:
+        return ConceptSet("images", (Concept(" + ".join(Path(image).name for image in images)),))
+    if concept is not None:
+        return query_concepts(concept, template)
+    loaded = load_concepts(concepts or "")
+    if template is None:
+        return loaded
+    # One that is asked for here goes before those that the file gives to the set and to single concepts.
+    own = tuple(replace(one, templates=None) for one in loaded)
+    return replace(loaded, concepts=own, templates=templates_from(template))
+
+
+def _choose_thresholds(
+    corpus: Corpus, wanted: ConceptSet, threshold: float | None, thresholds: str | None
+) -> tuple[_Thresholds, tuple[str, ...]]:
+    """Read and check the thresholds before a model is loaded; gives also the names of those that can be counted."""
+    from .counting import check_thresholds
+    from .thresholds import LADDER, ThresholdTable, match_thresholds, read_thresholds
+
+    if thresholds is None:
+        values = LADDER if threshold is None else check_thresholds(threshold, 1)[0]
+        return _Thresholds(values, "ladder" if threshold is None else "given"), wanted.names
+    table = read_thresholds(thresholds)
+    if not isinstance(table, ThresholdTable):
+        return _Thresholds(table, "given"), wanted.names
+    table.require_space(corpus.space)
+    matched = match_thresholds(table, wanted.names)
+    chosen = _Thresholds(matched.thresholds, matched.sources, matched.without_threshold, matched.without_concept)
+    return chosen, matched.names
+
+
+def _make_prototypes(
+    corpus: Corpus,
+    wanted: ConceptSet,
+    images: tuple[str, ...],
+    examples: bool,
+    model: tuple[str | None, str | None, str | None],
+) -> PrototypeSet:
+    from tailwag.progress import progress
+
+    from ..embed.encoder import Encoder
+    from .prototypes import PrototypeSet, prototypes_from_examples, read_picture
+
+    pictures = [read_picture(image) for image in images]  # before the model, which takes seconds to load
+    encoder = Encoder.for_space(corpus.space, *model)
+    if pictures:
+        return PrototypeSet.of_images(wanted.names[0], pictures, encoder)
+    with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
+        if examples:
+            return prototypes_from_examples(wanted, encoder, bar)
+        return PrototypeSet.of_texts(wanted, encoder, bar)
+
+
+def _report_unmatched(chosen: _Thresholds) -> None:
+    for names, what in (
+        (chosen.without_threshold, "concepts have no threshold and were not counted"),
+        (chosen.without_concept, "thresholds belong to no concept that was asked for"),
+    ):
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+            click.echo(f"tailwag: {len(names):,} {what}: {shown}", err=True)
+
+
+def _write_files(result: CountResult, csv_path: str | None, parquet_path: str | None) -> None:
+    from .result_tables import STANDARD_OUTPUT, write_csv, write_parquet
+
+    for path, write in ((csv_path, write_csv), (parquet_path, write_parquet)):
+        if path is not None:
+            write(result, path)
+            if path != STANDARD_OUTPUT:
+                click.echo(f"wrote {len(result):,} counts to {path}", err=True)
+
+
+def _print_counts(result: CountResult) -> None:
+    from .result_tables import count_cells, headline, print_table
+
+    if len(result) == 1:
+        click.echo(str(result[0]))
+    else:
+        click.echo(headline(result))
+        print_table(*count_cells(result))
+    click.echo(_NO_FREQUENCY)
+
+
+def _print_ladder(result: CountResult, concept: str | None) -> None:
+    from .counting.result import format_share, format_threshold
+    from .result_tables import headline, print_table
+    from .thresholds import telling_rungs
+
+    click.echo(headline(result))
+    rungs = [result[int(rung)] for rung in telling_rungs(result.counts[0], result.rows)]
+    print_table(
+        ["threshold", "count", "share"],
+        [[format_threshold(one.threshold), f"{one.count:,}", format_share(one.share)] for one in rungs],
+    )
+    what = f'"{concept}"' if concept is not None else "--image ..."
+    if concept is not None and set(concept) & set('"$`\\!'):
+        what = shlex.quote(concept)
+    click.echo(
+        f"No threshold was given for {result.concepts[0]!r}, so these are some to choose from. A threshold is a "
+        f"choice: look at pictures first (`tailwag search {result.corpus} {what} --html page.html`), then pass --threshold."
+    )

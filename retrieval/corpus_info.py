@@ -1,0 +1,122 @@
+"""What there is to know of a corpus without asking it anything: rows, space, failures, shards, indices, size.
+
+Not here: printing it (`commands.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from tailwag.errors import NotFound
+
+from ..embed.corpus import Corpus, Database
+from ..embed.ledger import Ledger
+
+
+def list_corpora(database: Database) -> list[dict[str, Any]]:
+    """Which corpora does a database hold?
+
+    Returns
+    -------
+    list[dict]
+        corpus, corpus_version, rows, failures, and the title and fingerprint of the space.
+
+    Raises
+    ------
+    NotFound
+        When a folder that should be the database does not exist.
+    """
+    if database.is_local and not database.folder.is_dir():
+        raise NotFound(f"there is no database {database.uri}: make one with `tailwag embed`, or pass --db")
+    listed = []
+    for name in database.corpora():
+        corpus = Corpus.open(database, name)
+        listed.append(
+            {
+                "corpus": name,
+                "corpus_version": corpus.version,
+                "rows": len(corpus),
+                "failures": Ledger(database, name).failure_count(),
+                "space": {"title": corpus.space.title, "fingerprint": corpus.space.fingerprint},
+            }
+        )
+    return listed
+
+
+def describe_corpus(corpus: Corpus) -> dict[str, Any]:
+    """What does one corpus hold, in which space, and what failed?
+
+    Returns
+    -------
+    dict
+        corpus, corpus_version, rows, space (with its preprocessing and tokenizer), failures by reason, shards that are
+        done, bytes on disk (None on an object store), indices.
+    """
+    ledger = Ledger(corpus.database, corpus.name)
+    space = corpus.space
+    reasons = Counter(ledger.failures().column("reason").to_pylist())
+    return {
+        "corpus": corpus.name,
+        "database": corpus.database.uri,
+        "corpus_version": corpus.version,
+        "rows": len(corpus),
+        "space": {
+            "title": space.title,
+            "fingerprint": space.fingerprint,
+            "dimension": space.dimension,
+            "preprocessing": _parsed(space.preprocessing),
+            "tokenizer": space.tokenizer,
+        },
+        "failures": {"total": reasons.total(), "reasons": dict(reasons.most_common())},
+        "shards_done": len(ledger.records()),
+        "bytes": _bytes_on_disk(corpus),
+        "indices": _indices(corpus),
+    }
+
+
+def corpus_lines(described: dict[str, Any]) -> list[str]:
+    """Lay out what `describe_corpus` found, a line a fact."""
+    space, failures = described["space"], described["failures"]
+    size = described["bytes"]
+    lines = [
+        f"corpus         {described['corpus']} in {described['database']}, version {described['corpus_version']}",
+        f"rows           {described['rows']:,}",
+        f"space          {space['title']}, {space['dimension']} dimensions, fingerprint {space['fingerprint']}",
+        f"preprocessing  {_in_words(space['preprocessing'])}",
+        f"tokenizer      {space['tokenizer']}",
+        f"shards done    {described['shards_done']:,}",
+        f"on disk        {f'{size / 1e6:,.1f} MB' if size is not None else 'unknown on an object store'}",
+        f"failures       {failures['total']:,}"
+        + (f" (listed in {described['corpus']}.failures)" if failures["total"] else ""),
+    ]
+    lines += [f"  {count:>12,}  {reason}" for reason, count in failures["reasons"].items()]
+    indices = described["indices"]
+    lines += [f"index          {index['summary']}" for index in indices]
+    return lines if indices else [*lines, f"index          none: make one with `tailwag index {described['corpus']}`"]
+
+
+def _bytes_on_disk(corpus: Corpus) -> int | None:
+    if not corpus.database.is_local:
+        return None
+    folder = corpus.database.folder / f"{corpus.name}.lance"
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _indices(corpus: Corpus) -> list[dict[str, Any]]:
+    return []
+
+
+def _parsed(preprocessing: str) -> Any:
+    """Read open_clip's preprocessing; a space made by hand may say it in words."""
+    try:
+        return json.loads(preprocessing)
+    except ValueError:
+        return preprocessing
+
+
+def _in_words(preprocessing: Any) -> str:
+    if not isinstance(preprocessing, dict):
+        return str(preprocessing)
+    return ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocessing.items())
