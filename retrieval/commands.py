@@ -109,8 +109,11 @@ def count(
     from ..embed.corpus import Corpus
     from .counting import CountQuery
     from .counting import count as count_corpus
+    from .result_tables import check_folder
 
     _check_usage(concept, concepts, examples, images, threshold, thresholds, template, as_json, csv_path)
+    for path in (csv_path, parquet_path):
+        check_folder(path)  # now, not after hours of counting
     opened = Corpus.open(database, corpus, _as_version(version))
     wanted = _wanted(concept, concepts, template, images)
     chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
@@ -169,6 +172,7 @@ def info(corpus: str | None, database: str, version: str | None, as_json: bool) 
                 ]
                 for one in listed
             ],
+            words=(0, 4),
         )
     else:
         click.echo(f"no corpus in {database}: make one with `tailwag embed`")
@@ -268,12 +272,12 @@ def _make_prototypes(
 
 def _report_unmatched(chosen: _Thresholds) -> None:
     for names, what in (
-        (chosen.without_threshold, "concepts have no threshold and were not counted"),
-        (chosen.without_concept, "thresholds belong to no concept that was asked for"),
+        (chosen.without_threshold, "not counted for want of a threshold"),
+        (chosen.without_concept, "thresholds of no concept that was asked for"),
     ):
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-            click.echo(f"tailwag: {len(names):,} {what}: {shown}", err=True)
+            click.echo(f"tailwag: {what} ({len(names):,}): {shown}", err=True)
 
 
 def _write_files(result: CountResult, csv_path: str | None, parquet_path: str | None) -> None:
@@ -307,11 +311,13 @@ def _print_ladder(result: CountResult, concept: str | None) -> None:
     print_table(
         ["threshold", "count", "share"],
         [[format_threshold(one.threshold), f"{one.count:,}", format_share(one.share)] for one in rungs],
+        words=(),
     )
     what = f'"{concept}"' if concept is not None else "--image ..."
     if concept is not None and set(concept) & set('"$`\\!'):
         what = shlex.quote(concept)
     click.echo(
         f"No threshold was given for {result.concepts[0]!r}, so these are some to choose from. A threshold is a "
-        f"choice: look at pictures first (`tailwag search {result.corpus} {what} --html page.html`), then pass --threshold."
+        f"choice: look at pictures first (`tailwag search {result.corpus} {what} --html page.html`), then pass "
+        "--threshold."
     )

@@ -187,14 +187,28 @@ def query_concepts(text: str, template: str | None = None) -> ConceptSet:
         For an empty text or a template without ``{}``.
     """
     text = " ".join(text.split())
+    if not text:
+        raise BadInput('the concept is empty: name what to look for, such as "red panda"')
     if template is None:
         template = "{}" if _PHRASE.match(text) else "plain"
     return ConceptSet("query", (Concept(text),), templates_from(template))
 
 
 def templates_from(template: str) -> str | tuple[str, ...]:
-    """Read a ``--template``: the name of a set stays a name, anything else is one template."""
-    return template if template in TEMPLATE_SETS else (template,)
+    """Read a ``--template``: the name of a set stays a name, anything else is one template.
+
+    Raises
+    ------
+    BadInput
+        When it is neither a set nor holds ``{}``.
+    """
+    if template in TEMPLATE_SETS:
+        return template
+    if "{}" not in template:
+        raise BadInput(
+            f"template {template!r} has no {{}} where the name goes, and is none of the sets {', '.join(TEMPLATE_SETS)}"
+        )
+    return (template,)
 
 
 def shipped_concepts() -> list[str]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from tailwag.errors import NotFound
 
 from ..embed.corpus import Corpus, Database
 from ..embed.ledger import Ledger
+from .index_manifest import describe_indices
 
 
 def list_corpora(database: Database) -> list[dict[str, Any]]:
@@ -72,7 +74,7 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
         "failures": {"total": reasons.total(), "reasons": dict(reasons.most_common())},
         "shards_done": len(ledger.records()),
         "bytes": _bytes_on_disk(corpus),
-        "indices": _indices(corpus),
+        "indices": [asdict(index) for index in describe_indices(corpus)],
     }
 
 
@@ -93,8 +95,8 @@ def corpus_lines(described: dict[str, Any]) -> list[str]:
     ]
     lines += [f"  {count:>12,}  {reason}" for reason, count in failures["reasons"].items()]
     indices = described["indices"]
-    lines += [f"index          {index['summary']}" for index in indices]
-    return lines if indices else [*lines, f"index          none: make one with `tailwag index {described['corpus']}`"]
+    lines += [f"index          {_index_in_words(index)}" for index in indices]
+    return lines if indices else [*lines, "index          none; search compares every row"]
 
 
 def _bytes_on_disk(corpus: Corpus) -> int | None:
@@ -102,10 +104,6 @@ def _bytes_on_disk(corpus: Corpus) -> int | None:
         return None
     folder = corpus.database.folder / f"{corpus.name}.lance"
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _indices(corpus: Corpus) -> list[dict[str, Any]]:
-    return []
 
 
 def _parsed(preprocessing: str) -> Any:
@@ -120,3 +118,12 @@ def _in_words(preprocessing: Any) -> str:
     if not isinstance(preprocessing, dict):
         return str(preprocessing)
     return ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocessing.items())
+
+
+def _index_in_words(index: dict[str, Any]) -> str:
+    if not index["current"]:
+        return f"{index['side']}: not usable, {index['problem']}"
+    return (
+        f"{index['side']}: {index['kind']}, current, {index['bytes'] / 1e6:,.1f} MB, finds "
+        f"{index['recall']:.1%} of the nearest {index['recall_k']}"
+    )

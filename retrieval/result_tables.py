@@ -52,8 +52,16 @@ def count_cells(result: CountResult) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn on a terminal, aligned with spaces in a pipe. All but the first column are numbers."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> None:
+    """Print a table: drawn on a terminal, aligned with spaces in a pipe.
+
+    Parameters
+    ----------
+    headings, rows
+        What stands in it.
+    words
+        The columns that hold words; the others hold numbers and are flush right.
+    """
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -62,14 +70,17 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
         table = Table(box=box.SIMPLE_HEAD)
         for position, heading in enumerate(headings):
-            table.add_column(Text(heading), justify="right" if position else "left")
+            table.add_column(Text(heading), justify="left" if position in words else "right")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))  # Text, since a name in [brackets] is no markup
         Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            cell.ljust(width) if position in words else cell.rjust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
@@ -138,6 +149,18 @@ def write_parquet(result: CountResult, path: str) -> None:
 
     with replaced_when_done(path) as unfinished:
         pq.write_table(result.to_arrow(), unfinished)
+
+
+def check_folder(path: str | None) -> None:
+    """Refuse a path whose folder does not exist.
+
+    Raises
+    ------
+    BadInput
+        Naming the folder.
+    """
+    if path is not None and path != STANDARD_OUTPUT and not Path(path).parent.is_dir():
+        raise BadInput(f"{path} cannot be written: there is no folder {Path(path).parent}")
 
 
 @contextmanager

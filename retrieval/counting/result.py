@@ -189,7 +189,7 @@ def format_share(share: float) -> str:
     Examples
     --------
     >>> format_share(137 / 2426), format_share(0), format_share(3 / 400_000_000), format_share(0.99999)
-    ('5.65 %', '0 %', '0.00000075 %', '> 99.9 %')
+    ('5.65 %', '0 %', '0.000000750 %', '> 99.9 %')
     """
     percent = 100 * share
     if percent > 99.9 and share < 1:
@@ -203,4 +203,4 @@ def _plain(value: float) -> str:
     """Three significant digits without an exponent."""
     from decimal import Decimal
 
-    return f"{Decimal(f'{value:.3g}'):f}"
+    return f"{Decimal(f'{value:#.3g}'):f}"
