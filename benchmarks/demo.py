@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,20 @@ class Demo:
     estimate_agreement: Agreement | None = None
     found: SearchResult | None = None
     steps: list[tuple[str, float]] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Give what was found as plain values, for JSON."""
+        agreements = {"counts": self.count_agreement, "estimates": self.estimate_agreement}
+        return {
+            "rows": len(self.corpus),
+            "failures": self.embedding.failures,
+            "space": self.corpus.space.fingerprint,
+            "threshold_source": self.threshold_source,
+            "truth_source": self.truth_source,
+            "agreement": {name: asdict(found) for name, found in agreements.items() if found is not None},
+            "concepts": [asdict(each) for each in self.counts],
+            "steps": dict(self.steps),
+        }
 
 
 def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say) -> Demo:

@@ -41,3 +41,40 @@ def write_report(demo: Demo, path: Path) -> None:
         database=demo.corpus.database.uri,
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _figure_text(demo: Demo, known: list[ConceptCount]) -> str:
+    agreement = demo.estimate_agreement or demo.count_agreement
+    if agreement is None:
+        return ""
+    farthest = max(known, key=lambda each: abs(np.log((_shown(each) + 0.5) / ((each.truth or 0) + 0.5))))
+    what = "Counts over the thresholds' recall" if demo.estimate_agreement else "Counts"
+    return (
+        f"{what} against the true number of images, {agreement}. The farthest off is “{farthest.concept}”: "
+        f"{_shown(farthest):,.0f} for {farthest.truth:,}. A zero is drawn at one half."
+    )
+
+
+def _figure(demo: Demo, known: list[ConceptCount]) -> Figure:
+    return counted_against_true(
+        np.array([_shown(each) for each in known]),
+        np.array([each.truth for each in known]),
+        [each.concept for each in known],
+        [each.family for each in known],
+        counted_label="count over the threshold's recall" if demo.estimate_agreement else "count",
+    )
+
+
+def _shown(each: ConceptCount) -> float:
+    return each.count if each.estimate is None else each.estimate
+
+
+def _facts(demo: Demo) -> list[dict[str, str]]:
+    facts = []
+    for name, agreement in (("counts", demo.count_agreement), ("estimates", demo.estimate_agreement)):
+        if agreement is not None:
+            facts += [
+                {"value": f"{agreement.spearman:.3f}", "what": f"Spearman's ρ of {name} with the truth"},
+                {"value": f"×{10**agreement.median_error:.2f}", "what": f"median factor that {name} are off"},
+            ]
+    return facts
