@@ -16,6 +16,14 @@ from tailwag.errors import BadInput
 
 from .concepts import Concept, ConceptSet, find_mistakes, refuse
 
+# What a key holds, for those that hold no plain text.
+_WANTED = {
+    "concept": "must be written as [[concept]], once for each",
+    "templates": "must be a list of texts, or the name of a template set",
+    "synonyms": "must be a list of texts",
+    "images": "must be a list of paths",
+}
+
 
 class Entry(BaseModel):
     """One ``[[concept]]``; see `Concept`."""
@@ -125,5 +133,5 @@ def _describe(error: Any, values: dict[str, Any]) -> str:
         return f"{where}unknown key {key!r}, {hint}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing"
-    wanted = "must be a list of texts, or the name of a template set" if key == "templates" else None
-    return f"{where}{key!r} {wanted or error['msg'][:1].lower() + error['msg'][1:]}"
+    wanted = _WANTED.get(str(key), "must be text")
+    return f"{where}{key!r} {wanted}"
