@@ -126,7 +126,10 @@ def count(
     if as_json:
         from .result_tables import print_json, result_as_dict
 
-        unmatched = {"without_threshold": chosen.without_threshold, "without_concept": chosen.without_concept}
+        unmatched = {
+            "concepts_without_threshold": chosen.without_threshold,
+            "thresholds_without_concept": chosen.without_concept,
+        }
         print_json({**result_as_dict(result), **unmatched})
     elif csv_path is None and parquet_path is None:
         ladder = threshold is None and thresholds is None
