@@ -68,7 +68,7 @@ def counted_against_true(
             label=f"{family} ({inside.sum()})" if family else None,
         )
     farthest = np.argsort(-np.abs(np.log(shown / true)), kind="stable")[:labelled]
-    for concept in farthest:
+    for concept in map(int, farthest):
         axes.annotate(
             names[concept], (true[concept], shown[concept]), xytext=(5, 3), textcoords="offset points", fontsize=8
         )

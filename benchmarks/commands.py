@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--out", default="tailwag-demo", show_default=True, help="Folder for the world, the database, the report.")
+@click.option(
+    "--out", default="tailwag-demo", show_default=True, help="Folder for the world, the database, the report."
+)
 @click.option("--n", "images", type=click.IntRange(1), default=20_000, show_default=True, help="Images of the world.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the world.")
 @click.option("--exponent", type=float, default=1.0, show_default=True, help="Zipf exponent of its frequencies.")

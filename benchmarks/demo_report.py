@@ -6,6 +6,7 @@ Not here: the demo itself (`demo.py`).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,9 @@ from tailwag.version import __version__
 
 from ..analysis.figures import counted_against_true, to_svg
 from .demo import ConceptCount, Demo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_report(demo: Demo, path: Path) -> None:
@@ -25,11 +29,13 @@ def write_report(demo: Demo, path: Path) -> None:
     figure = _figure(demo, known) if known else None
     if figure is not None:
         figure.savefig(path.with_name("counted-against-true.png"), dpi=160)
-    environment = Environment(loader=PackageLoader("tailwag.benchmarks", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("tailwag.benchmarks", "."), autoescape=True, undefined=StrictUndefined
+    )
     page = environment.get_template("demo_report.html").render(
         demo=demo,
         version=__version__,
-        rows=f"{demo.embedding_rows:,}",
+        rows=f"{len(demo.corpus):,}",
         agreements=_facts(demo),
         figure=to_svg(figure) if figure is not None else "",
         figure_text=_figure_text(demo, known),

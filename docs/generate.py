@@ -14,8 +14,8 @@ HEAD = """# Commands
 
 Made by `make docs` from the commands' own help; edit that, not this page.
 
-Every command exits with 0 when it is done, 1 after one line on stderr that says what was wrong, and 2 when it was called
-wrongly. `tailwag --debug COMMAND` shows the traceback. Answers go to stdout, progress to stderr.
+Every command exits with 0 when it is done, 1 after one line on stderr that says what was wrong, and 2 when it was
+called wrongly. `tailwag --debug COMMAND` shows the traceback. Answers go to stdout, progress to stderr.
 """
 PAGE = Path(__file__).parent / "commands.md"
 
