@@ -45,7 +45,7 @@ class TextAndImageEncoder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrototypeSet:
     """C named vectors of one space.
 

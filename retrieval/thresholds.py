@@ -24,7 +24,7 @@ LADDER = np.arange(-100, 101) / 100
 _MOST_RUNGS = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ThresholdTable:
     """The thresholds of a CSV file, one a concept.
 
@@ -64,7 +64,7 @@ class ThresholdTable:
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchedThresholds:
     """Concepts and the thresholds that a file gives them.
 
