@@ -245,6 +245,8 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
         content = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): pass a file that can") from error
     if path.suffix == ".toml":
         return parse_concepts(content, str(path), path.parent, path.stem)
     lines = [line.strip() for line in content.splitlines()]

@@ -125,6 +125,8 @@ def read_threshold_table(path: Path) -> ThresholdTable:
             columns = reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is not a CSV file in UTF-8 ({error}): save it as one") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): pass a file that can") from error
     missing = [column for column in ("concept", "threshold") if column not in columns]
     if missing:
         raise BadInput(f"{path} has no column {missing[0]!r}: a file of thresholds needs concept,threshold")
