@@ -34,7 +34,7 @@ class SpriteBank:
     Parameters
     ----------
     seed
-        Two banks differ in every single silhouette, textures and backgrounds included.
+        Another seed draws other individuals, textures and backgrounds.
     """
 
     def __init__(self, seed: int | str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .drawing import JPEG_QUALITY, draw_scene, sprite_bank
+from .drawing import IMAGE_SIZE, JPEG_QUALITY, draw_scene, sprite_bank
 from .prompts import prompts
 from .scenes import Scene, SceneSampler
 from .training_batches import CONTEXT_LENGTH, decoded
@@ -39,7 +39,7 @@ class LabelledImages:
 def fresh_images(
     purpose: str, n: int, n_things: int | None = None, exponent: float = 0.0, ranks_seed: int = 0
 ) -> LabelledImages:
-    """Draw images for a purpose; another purpose shares no silhouette, texture or background with it.
+    """Draw images for a purpose, from silhouettes, textures and backgrounds drawn for that purpose alone.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def fresh_images(
     """
     bank = sprite_bank(purpose)
     sampler = SceneSampler(exponent, ranks_seed)
-    pixels = np.empty((n, 64, 64, 3), np.uint8)
+    pixels = np.empty((n, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     scenes: list[Scene] = []
     for i in range(n):
         rng = random.Random(f"{purpose}/{n_things}/{i}")

@@ -19,11 +19,12 @@ import numpy as np
 from PIL import Image
 
 from .captions import training_caption
-from .drawing import draw_scene, jpeg_bytes, sprite_bank
+from .drawing import IMAGE_SIZE, draw_scene, jpeg_bytes, sprite_bank
+from .packaged_model import MODEL_CONFIG
 from .scenes import Scene, SceneSampler
 from .vocabulary import FAMILIES, family_names
 
-CONTEXT_LENGTH = 36
+CONTEXT_LENGTH: int = MODEL_CONFIG["text_cfg"]["context_length"]
 # Fresh silhouettes every so many batches: about 4 % of the drawing time, and no outline is learnt by heart.
 _BATCHES_A_BANK = 400
 _SHIFT = 3
@@ -90,7 +91,7 @@ def draw_batch(seed: int, step: int, size: int, opening: bool) -> TrainingBatch:
     single = opening or rng.random() < 0.2
     scenes: list[Scene] = []
     captions: list[str] = []
-    pixels = np.empty((size, 64, 64, 3), np.uint8)
+    pixels = np.empty((size, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     for i in range(size):
         scene = _balanced().sample(rng, 1 if single else None)
         picture = decoded(draw_scene(scene, bank, rng), rng.randint(82, 95))
