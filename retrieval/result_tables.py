@@ -12,13 +12,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from tailwag.errors import BadInput
 
 from .counting.result import CountResult, format_share, format_threshold
 
 STANDARD_OUTPUT = "-"
+
+
+class Tabular(Protocol):
+    """A result that becomes an arrow table."""
+
+    def to_arrow(self) -> Any:
+        """Give it as a `pyarrow.Table`."""
+        ...
 
 
 def headline(result: CountResult) -> str:
@@ -115,7 +123,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_csv(result: CountResult, path: str) -> None:
+def write_csv(result: Tabular, path: str) -> None:
     """Write a result's table as CSV, every number with all its digits; ``-`` is standard output.
 
     Raises

@@ -22,9 +22,9 @@ COMMANDS = {
     "world": "tailwag.benchmarks.world.commands:world",
     "embed": "tailwag.embed.commands:embed",
     "info": "tailwag.retrieval.commands:info",
-    "index": "tailwag.retrieval.commands:index",
+    "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
-    "search": "tailwag.retrieval.commands:search",
+    "search": "tailwag.retrieval.search_commands:search",
 }
 
 
