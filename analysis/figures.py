@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
@@ -49,7 +50,7 @@ def counted_against_true(
 
     shown = np.maximum(np.asarray(counted, dtype=float), _ZERO)
     true = np.maximum(np.asarray(truth, dtype=float), _ZERO)
-    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.add_subplot()
     low, high = min(shown.min(), true.min()) / 1.6, max(shown.max(), true.max()) * 1.6
     line = np.array([low, high])
@@ -67,16 +68,27 @@ def counted_against_true(
             linewidth=0,
             label=f"{family} ({inside.sum()})" if family else None,
         )
-    farthest = np.argsort(-np.abs(np.log(shown / true)), kind="stable")[:labelled]
-    for concept in map(int, farthest):
-        axes.annotate(
-            names[concept], (true[concept], shown[concept]), xytext=(5, 3), textcoords="offset points", fontsize=8
-        )
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), xlabel=truth_label, ylabel=counted_label)
     axes.set_aspect("equal")
     axes.grid(color="#8883", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8, loc="upper left")
+    _label_farthest(axes, true, shown, names, labelled)
     return figure
+
+
+def _label_farthest(axes: Axes, true: np.ndarray, shown: np.ndarray, names: Sequence[str], labelled: int) -> None:
+    """Name the concepts that are farthest off, but none over another's name."""
+    placed: list[np.ndarray] = []
+    for concept in map(int, np.argsort(-np.abs(np.log(shown / true)), kind="stable")):
+        if len(placed) == labelled:
+            return
+        position = np.array([np.log(true[concept]), np.log(shown[concept])]) / np.log(axes.get_xlim()[1])
+        # As shares of the axis: a name is some 15 % long and 3 % high.
+        if all((np.abs(position - other) > (0.15, 0.03)).any() for other in placed):
+            placed.append(position)
+            axes.annotate(
+                names[concept], (true[concept], shown[concept]), xytext=(5, 3), textcoords="offset points", fontsize=8
+            )
 
 
 def to_svg(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""The command `tailwag demo`: parses, runs the demo, prints. Worlds have commands of their own (`world/commands.py`)."""
+"""The command `tailwag demo`: parses, runs the demo, prints. Worlds have their own commands (`world/commands.py`)."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def demo(
 ) -> None:
     """Do the main job once: embed, index, count, compare with the truth, show pictures, leave a report.
 
-    Without --source a world is drawn whose truth is known, and read with the small model that ships. It needs no GPU and
-    no network. With --source the same is done with your own images, as far as it goes without a truth.
+    Without --source a world is drawn whose truth is known, and read with the small model that ships. It needs no GPU
+    and no network. With --source the same is done with your own images, as far as it goes without a truth.
 
     \b
     Example:

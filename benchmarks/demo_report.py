@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tailwag.version import __version__
 
 from ..analysis.figures import counted_against_true, to_svg
+from ..retrieval.search_page import picture_cards
 from .demo import ConceptCount, Demo
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def write_report(demo: Demo, path: Path) -> None:
         families=any(each.family for each in demo.counts),
         ordered=sorted(demo.counts, key=lambda each: (-(each.truth or 0), -each.count, each.concept)),
         query=demo.found.queries[0] if demo.found else None,
-        cards=cards(demo.corpus, demo.found.queries[0].hits) if demo.found else [],
+        cards=picture_cards(demo.corpus, demo.found.queries[0].hits) if demo.found else [],
         database=demo.corpus.database.uri,
     )
     path.write_text(page, encoding="utf-8")
