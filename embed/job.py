@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from .encoder import Encoder
 from .failures import Failure, Reason
 from .image_folders import ImageFolder
 from .ledger import Ledger, ShardRecord
+from .locking import only_writer
 from .sources import Found, Shard, expand_braces, find_tars, tar_shards
 from .tar_shards import read_tar
 
@@ -181,13 +183,19 @@ def run_embedding(
     ------
     SpaceMismatch
         When the corpus holds vectors of another space; nothing is written then.
+    TailwagError
+        When another job writes to the corpus.
     """
     start = time.perf_counter()
     ledger = Ledger(plan.database, plan.corpus)
-    corpus = _open_or_create(plan, encoder)
-    report = EmbeddingReport(undone=ledger.undo_unfinished(corpus))
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with _only_job(plan), ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        corpus = _open_or_create(plan, encoder)
+        report = EmbeddingReport(undone=ledger.undo_unfinished(corpus))
+        # Another job may have done some since the plan was made.
+        done = ledger.records()
         for shard in plan.shards:
+            if shard.name in done:
+                continue
             work = _ShardWork(encoder, shard)
             work.run(plan.read(shard), pool, batch_size, 2 * batch_size + workers, progress or NoProgress())
             record = work.write(corpus, ledger)
@@ -361,6 +369,13 @@ def _folder_keys(database: Database, corpus: str, folder: str) -> set[str]:
     keys = set(Corpus.open(database, corpus).keys("starts_with(shard, '" + prefix.replace("'", "''") + "')"))
     failures = Ledger(database, corpus).failures()
     return keys | set(failures.filter(pc.starts_with(failures.column("shard"), prefix)).column("key").to_pylist())
+
+
+def _only_job(plan: EmbeddingPlan) -> AbstractContextManager[None]:
+    if not plan.database.is_local:
+        return nullcontext()
+    path = plan.database.folder / f".{plan.corpus}.lock"
+    return only_writer(path, f"another `tailwag embed` writes to corpus {plan.corpus!r}: wait until it is done")
 
 
 def _open_or_create(plan: EmbeddingPlan, encoder: Encoder) -> Corpus:

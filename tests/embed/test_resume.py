@@ -121,3 +121,14 @@ def test_another_space_is_refused_before_anything_is_written(tmp_path, source, e
     with pytest.raises(SpaceMismatch, match="corpus 'c' holds .* they differ in weights: pass --model"):
         run(source, tmp_path / "db", other)
     assert contents(tmp_path / "db") == before
+
+
+def test_a_second_job_on_the_same_corpus_is_refused_while_the_first_runs(tmp_path, source, encoder):
+    def second(_record):
+        with pytest.raises(TailwagError, match="another `tailwag embed` writes to corpus 'c': wait until it is done"):
+            run(source, tmp_path / "db", encoder)
+
+    plan = plan_embedding([str(source)], tmp_path / "db", "c")
+    assert run_embedding(plan, encoder, on_shard=second).rows == 12
+    assert run_embedding(plan, encoder).samples == 0
+    assert run(source, tmp_path / "db", encoder).samples == 0
