@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: demo test test-slow lint format docs constraints wheel clean help
+.PHONY: demo test test-slow lint format docs figures constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,14 @@ format: .venv/installed  ## ruff's formatter and fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed  ## remake the generated pages of docs/
+docs: .venv/installed  ## remake docs/commands.md and the demo's output in the README
+	$(BIN)/python docs/generate.py
+
+figures: .venv/installed  ## run the demo anew and take its plot and output into the docs
+	rm -rf tailwag-demo
+	$(BIN)/tailwag demo | tee docs/demo-output.txt
+	cp tailwag-demo/counted-against-true.png docs/images/counted-against-true.png
+	$(BIN)/tailwag world show --out docs/images/world.png
 	$(BIN)/python docs/generate.py
 
 # torch and torchvision must match each other, and are large: they move only when someone moves them here.

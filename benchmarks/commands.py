@@ -76,7 +76,7 @@ def demo(
         done = run_world_demo(folder, plan, query or "a photo of a mushroom", say)
     write_counts(done, folder / "counts.csv")
     write_report(done, folder / "report.html")
-    _print(done, folder.resolve() / "report.html", as_json)
+    _print(done, folder / "report.html", as_json)
 
 
 def _print(done: Demo, report: object, as_json: bool) -> None:

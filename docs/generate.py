@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code: the command reference. With --check, only compare."""
+"""Write what is made from the code: docs/commands.md, and the demo's output in the README. With --check, only compare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ Made by `make docs` from the commands' own help; edit that, not this page.
 Every command exits with 0 when it is done, 1 after one line on stderr that says what was wrong, and 2 when it was
 called wrongly. `tailwag --debug COMMAND` shows the traceback. Answers go to stdout, progress to stderr.
 """
-PAGE = Path(__file__).parent / "commands.md"
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+OUTPUT_BEGINS, OUTPUT_ENDS = "from docs/demo-output.txt -->\n```text\n", "```\n<!-- end -->"
 
 
 def sections(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -33,16 +35,28 @@ def sections(command: click.Command, context: click.Context) -> Iterator[str]:
 WIDTH = {"terminal_width": 100, "max_content_width": 100}
 
 
+def readme() -> str:
+    """Give the README with the demo's output as `make figures` saw it last."""
+    before, rest = README.read_text("utf-8").split(OUTPUT_BEGINS)
+    _, after = rest.split(OUTPUT_ENDS)
+    output = (DOCS / "demo-output.txt").read_text("utf-8")
+    return before + OUTPUT_BEGINS + output + OUTPUT_ENDS + after
+
+
 def main() -> int:
-    """Write the page, or say that it is not current."""
-    text = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
-    if "--check" in sys.argv:
-        if PAGE.is_file() and PAGE.read_text("utf-8") == text:
-            return 0
-        print("docs/commands.md is not current: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    """Write the pages, or say which are not current."""
+    reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
+    stale = []
+    for page, text in ((DOCS / "commands.md", reference), (README, readme())):
+        if page.is_file() and page.read_text("utf-8") == text:
+            continue
+        if "--check" in sys.argv:
+            stale.append(page.name)
+        else:
+            page.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"not current: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+    return bool(stale)
 
 
 if __name__ == "__main__":
