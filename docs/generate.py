@@ -1,4 +1,4 @@
-"""Write what is made from the code: docs/commands.md, and the demo's output in the README. With --check, only compare."""
+"""Write what is made from code: docs/commands.md, and the demo's output in the README. With --check, only compare."""
 
 from __future__ import annotations
 
