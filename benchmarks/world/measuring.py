@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from .thresholds import (
 )
 from .vocabulary import FAMILIES, KINDS, concepts
 
+if TYPE_CHECKING:
+    import torch
+
 # Of the images without a concept, the share that may be hits. A kind is in few images, a number in a third of them.
 FALSE_HIT_RATES = {"kind": 3e-4, "colour": 3e-4, "texture": 3e-4, "number": 3e-4, "background": 3e-4}
 _THRESHOLD_IMAGES = 40_000
@@ -35,6 +38,14 @@ _SINGLE_IMAGES = 3_000
 _COUNTED_IMAGES = 20_000
 # Bounds memory: 10,000 decoded images are 123 MB.
 _BLOCK = 10_000
+
+
+def to_pixels(images: np.ndarray) -> torch.Tensor:
+    """What the model's own preprocessing makes of images of its own size, for a whole block: (n, 3, 64, 64) float32."""
+    import torch
+
+    shift, scale = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - shift) / scale
 
 
 class _Scorer:
@@ -48,13 +59,9 @@ class _Scorer:
         self._prototypes = PrototypeSet.of_texts(chosen, self.encoder).vectors
 
     def scores(self, pixels: np.ndarray) -> np.ndarray:
-        import torch
-
-        shift, scale = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-        blocks = []
-        for start in range(0, len(pixels), 256):
-            batch = torch.from_numpy(pixels[start : start + 256]).permute(0, 3, 1, 2).float() / 255
-            blocks.append(self.encoder.encode_pixels((batch - shift) / scale))
+        blocks = [
+            self.encoder.encode_pixels(to_pixels(pixels[start : start + 256])) for start in range(0, len(pixels), 256)
+        ]
         return similarities(np.concatenate(blocks), self._prototypes)
 
 

@@ -83,7 +83,9 @@ def texture_bank(seed: int | str) -> dict[str, list[tuple[Image.Image, Image.Ima
 def _noise(noise: np.random.Generator, grain: int, spread: float) -> np.ndarray:
     """Soft noise of about the given grain in pixels, as float32 (size, size, 1)."""
     coarse = noise.random((BACKGROUND_SIZE // grain + 2,) * 2, dtype=np.float32)
-    picture = Image.fromarray((coarse * 255).astype(np.uint8)).resize((BACKGROUND_SIZE,) * 2, Image.Resampling.BICUBIC)
+    picture = Image.fromarray((coarse * 255).astype(np.uint8)).resize(
+        (BACKGROUND_SIZE, BACKGROUND_SIZE), Image.Resampling.BICUBIC
+    )
     return ((np.asarray(picture, np.float32) / 255 - 0.5) * 2 * spread)[:, :, None]
 
 
