@@ -53,6 +53,7 @@ def write_model(model: Any, record: TrainingRecord, folder: Path) -> None:
     }
     unfinished = folder / f"{WEIGHTS_FILE}.tmp"
     save_file(tensors, unfinished, metadata={"format": "pt", "tailwag.training": json.dumps(asdict(record))})
+    unfinished.chmod(0o644)  # safetensors writes for its owner alone; a package is read by everyone
     unfinished.replace(folder / WEIGHTS_FILE)
 
 

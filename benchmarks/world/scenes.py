@@ -9,7 +9,7 @@ import itertools
 import random
 from dataclasses import dataclass
 
-from .vocabulary import NUMBERS, family_names
+from .vocabulary import FAMILIES, NUMBERS, family_names
 
 # Share of scenes with several things in which all are of one kind ("three borvens"), and the share of those in which
 # they look alike too.
@@ -48,31 +48,36 @@ class Scene:
 
 
 class SceneSampler:
-    """Draws scenes whose concepts follow a Zipf law in every family.
+    """Draws scenes whose kinds, colours, textures and backgrounds each follow a Zipf law.
+
+    One, two and three things stay equally frequent whatever the exponent: how crowded images are changes how well
+    anything in them is seen, and worlds of different exponents are to differ in frequencies alone.
 
     Parameters
     ----------
     exponent
         The concept of rank r has weight r ** -exponent in its family. 0 is a balanced world.
     seed
-        Permutes which concept has which rank. Numbers keep their order: one thing is the most frequent.
+        Permutes which concept has which rank.
     """
 
     def __init__(self, exponent: float = 0.0, seed: int = 0) -> None:
         self.exponent = exponent
         self.ranked: dict[str, tuple[str, ...]] = {}
+        self._weights: dict[str, dict[str, float]] = {}
         self._cumulative: dict[str, list[float]] = {}
-        for family in ("kind", "colour", "texture", "background", "number"):
+        for family in FAMILIES:
             names = list(family_names(family))
             if family != "number":
                 random.Random(f"ranks/{seed}/{family}").shuffle(names)
             self.ranked[family] = tuple(names)
-            self._cumulative[family] = list(itertools.accumulate(r**-exponent for r in range(1, len(names) + 1)))
+            weights = [1.0 if family == "number" else rank**-exponent for rank in range(1, len(names) + 1)]
+            self._weights[family] = dict(zip(names, weights, strict=True))
+            self._cumulative[family] = list(itertools.accumulate(weights))
 
     def weight(self, family: str, name: str) -> float:
         """With what probability is a draw from the family this concept?"""
-        rank = self.ranked[family].index(name) + 1
-        return rank**-self.exponent / self._cumulative[family][-1]
+        return self._weights[family][name] / self._cumulative[family][-1]
 
     def _draw(self, rng: random.Random, family: str) -> str:
         return rng.choices(self.ranked[family], cum_weights=self._cumulative[family])[0]

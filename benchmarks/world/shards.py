@@ -57,7 +57,7 @@ class WorldPlan:
     seed
         Decides all that is drawn by chance.
     exponent
-        Of the Zipf law of the concepts in every family; 0 makes a balanced world.
+        Of the Zipf law of kinds, colours, textures and backgrounds; 0 makes a balanced world.
     omit, wrong, prominence
         How captions fall short, as in `SlipShares`.
     near_duplicates

@@ -35,6 +35,11 @@ def test_exponent_0_is_balanced_in_every_family():
     assert set(counts) == set(KINDS)
     # Flocks repeat their kind, so counts vary more than binomially.
     assert max(abs(count / things * len(KINDS) - 1) for count in counts.values()) < 0.25
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.5])
+def test_one_two_and_three_things_are_equally_frequent_whatever_the_exponent(exponent):
+    _, scenes = sampled(exponent, 20_000)
     numbers = Counter(scene.number for scene in scenes)
     assert max(abs(numbers[number] / len(scenes) - 1 / 3) for number in family_names("number")) < 0.015
 
