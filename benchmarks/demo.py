@@ -21,7 +21,8 @@ from tailwag.errors import BadInput
 from tailwag.progress import progress
 
 from ..analysis.agreement import Agreement, compare_with_truth
-from ..embed.corpus import Corpus, Database
+from ..embed.corpus import Corpus
+from ..embed.database import Database
 from ..embed.encoder import Encoder
 from ..embed.job import EmbeddingReport, plan_embedding, run_embedding
 from ..retrieval.concepts import Concept, ConceptSet, fold, load_concepts, query_concepts

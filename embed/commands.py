@@ -9,7 +9,7 @@ import click
 from tailwag.options import database_option, device_option, json_option
 
 if TYPE_CHECKING:
-    from .corpus import Database
+    from .database import Database
     from .encoder import Encoder
     from .job import EmbeddingPlan, EmbeddingReport
 
@@ -58,7 +58,7 @@ def embed(
 
     from tailwag.progress import progress
 
-    from .corpus import Database, check_corpus_name
+    from .database import Database, check_corpus_name
     from .job import plan_embedding, run_embedding
 
     check_corpus_name(corpus)

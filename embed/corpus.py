@@ -7,7 +7,6 @@ where rows come from (`sources.py`, `job.py`), which shards are done (`ledger.py
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from tailwag.errors import BadInput, NotFound, TailwagError
 
+from .database import METADATA_SPACE, Database, check_corpus_name, first_line
 from .space import Space
 
 FORMAT_VERSION = "1"
@@ -25,9 +25,7 @@ UNIT_TOLERANCE = 1e-3  # how far from length 1 a stored vector may be; exact cou
 Side = Literal["image", "text"]
 SIDES: tuple[Side, ...] = ("image", "text")
 
-_METADATA_SPACE = b"tailwag:space"
 _METADATA_FORMAT = b"tailwag:format"
-_CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Measured best between 2,048 and 8,192 rows (512 float16 a row): larger tiles fall out of the cache.
 DEFAULT_BLOCK_ROWS = 8192
 
@@ -48,84 +46,6 @@ class Block:
     vectors: np.ndarray
 
 
-class Database:
-    """A LanceDB database: a folder, or an object store's URI.
-
-    Examples
-    --------
-    >>> Database("./tailwag-db").corpora()
-    []
-    """
-
-    def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri).rstrip("/")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
-        return "://" not in self.uri or self.uri.startswith("file://")
-
-    @property
-    def folder(self) -> Path:
-        """The folder of a local database.
-
-        Raises
-        ------
-        BadInput
-            When the database is on an object store.
-        """
-        if not self.is_local:
-            raise BadInput(
-                f"{self.uri} is on an object store, and this needs a folder of this machine: pass --db FOLDER"
-            )
-        return Path(self.uri.removeprefix("file://"))
-
-    def table_uri(self, table: str) -> str:
-        """Say where LanceDB keeps a table."""
-        return f"{self.uri}/{table}.lance"
-
-    def tables(self) -> list[str]:
-        """Name every LanceDB table, corpora and their ledgers alike."""
-        if self.is_local:
-            return sorted(path.name.removesuffix(".lance") for path in self.folder.glob("*.lance") if path.is_dir())
-        import lancedb
-
-        return sorted(lancedb.connect(self.uri).table_names(limit=100_000))
-
-    def corpora(self) -> list[str]:
-        """Name the corpora: the tables whose schema records a space."""
-        names = [table for table in self.tables() if _CORPUS_NAME.fullmatch(table)]
-        return [name for name in names if _METADATA_SPACE in (self.open_table(name).schema.metadata or {})]
-
-    def has_table(self, table: str) -> bool:
-        """Say whether a table exists."""
-        return self.try_table(table) is not None
-
-    def try_table(self, table: str, version: int | str | None = None) -> Any | None:
-        """Open a table as a `lance.LanceDataset`; None when there is none."""
-        import lance
-
-        try:
-            return lance.dataset(self.table_uri(table), version=version)
-        except (ValueError, OSError) as error:
-            if "not found" in str(error).lower():
-                return None
-            raise TailwagError(f"{self.table_uri(table)} cannot be opened: {_first_line(error)}") from error
-
-    def open_table(self, table: str) -> Any:
-        """Open a table as a `lance.LanceDataset`.
-
-        Raises
-        ------
-        NotFound
-            When there is none.
-        """
-        dataset = self.try_table(table)
-        if dataset is None:
-            raise NotFound(f"there is no table {table!r} in {self.uri}")
-        return dataset
-
-
 class Corpus:
     """One corpus at one version.
 
@@ -140,7 +60,7 @@ class Corpus:
 
     def __init__(self, database: Database, name: str, dataset: Any) -> None:
         metadata = dataset.schema.metadata or {}
-        if _METADATA_SPACE not in metadata:
+        if METADATA_SPACE not in metadata:
             raise BadInput(f"table {name!r} in {database.uri} is no corpus: its schema records no embedding space")
         found = metadata.get(_METADATA_FORMAT, b"").decode()
         if found != FORMAT_VERSION:
@@ -150,7 +70,7 @@ class Corpus:
             )
         self.database = database
         self.name = name
-        self.space = Space.from_json(metadata[_METADATA_SPACE])
+        self.space = Space.from_json(metadata[METADATA_SPACE])
         self._dataset = dataset
 
     @classmethod
@@ -258,7 +178,7 @@ class Corpus:
                 offset += len(vectors)
         except (OSError, ValueError) as error:  # arrow wraps what lance could not read as an invalid value
             raise TailwagError(
-                f"corpus {self.name!r} (version {self.version}) cannot be read past row {offset}: {_first_line(error)}"
+                f"corpus {self.name!r} (version {self.version}) cannot be read past row {offset}: {first_line(error)}"
             ) from error
         if offset != expected:
             raise TailwagError(
@@ -366,7 +286,7 @@ def corpus_schema(space: Space) -> Any:
             pa.field("image", vector, False),
             pa.field("text", vector, False),
         ],
-        metadata={_METADATA_SPACE: space.to_json(), _METADATA_FORMAT: FORMAT_VERSION},
+        metadata={METADATA_SPACE: space.to_json(), _METADATA_FORMAT: FORMAT_VERSION},
     )
 
 
@@ -411,22 +331,6 @@ def check_side(side: str) -> None:
     """
     if side not in SIDES:
         raise BadInput(f"no side {side!r}: vectors are stored for {' and '.join(SIDES)}")
-
-
-def check_corpus_name(name: str) -> None:
-    """Refuse a name that cannot be a corpus's.
-
-    Raises
-    ------
-    BadInput
-        When it holds anything but letters, digits, ``_`` and ``-``.
-    """
-    if not _CORPUS_NAME.fullmatch(name):
-        raise BadInput(f"{name!r} cannot name a corpus: use letters, digits, '_' and '-', a letter or digit first")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _and_others(count: int) -> str:

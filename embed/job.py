@@ -22,7 +22,8 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound
 from tailwag.progress import NoProgress, Progress
 
-from .corpus import Corpus, Database, corpus_schema, is_unit, sampling_number
+from .corpus import Corpus, corpus_schema, is_unit, sampling_number
+from .database import Database
 from .decoding import UndecodableImage, decode_image
 from .encoder import Encoder
 from .failures import Failure, Reason

@@ -13,7 +13,8 @@ from typing import Any
 
 from tailwag.errors import TailwagError
 
-from .corpus import Corpus, Database
+from .corpus import Corpus
+from .database import Database
 from .failures import Failure
 
 

@@ -149,7 +149,8 @@ def info(corpus: str | None, database: str, version: str | None, as_json: bool) 
       tailwag info
       tailwag info cc3m --json
     """
-    from ..embed.corpus import Corpus, Database
+    from ..embed.corpus import Corpus
+    from ..embed.database import Database
     from .corpus_info import corpus_lines, describe_corpus, list_corpora
     from .result_tables import print_json, print_table
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from tailwag.errors import NotFound
 
-from ..embed.corpus import Corpus, Database
+from ..embed.corpus import Corpus
+from ..embed.database import Database
 from ..embed.ledger import Ledger
 from .index_manifest import describe_indices
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "TailwagError": "tailwag.errors",
     "Corpus": "tailwag.embed.corpus",
-    "Database": "tailwag.embed.corpus",
+    "Database": "tailwag.embed.database",
     "Space": "tailwag.embed.space",
     "Encoder": "tailwag.embed.encoder",
     "Concept": "tailwag.retrieval.concepts",

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tailwag.embed import corpus as corpus_module
-from tailwag.embed.corpus import Corpus, Database
+from tailwag.embed.corpus import Corpus
+from tailwag.embed.database import Database
 from tailwag.embed.failures import Failure, Reason
 from tailwag.embed.ledger import Ledger
 from tailwag.errors import BadInput, SpaceMismatch, TailwagError

@@ -10,7 +10,8 @@ import faiss
 import numpy as np
 import pytest
 
-from tailwag.embed.corpus import Corpus, Database
+from tailwag.embed.corpus import Corpus
+from tailwag.embed.database import Database
 from tailwag.errors import BadInput, NotFound, SpaceMismatch, StaleIndex, TailwagError
 from tailwag.retrieval import index as index_module
 from tailwag.retrieval.index import build_index, describe_indices, open_index
