@@ -6,10 +6,7 @@ the stored vectors (`search.py`). FAISS never counts: a top-k list does not say 
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +18,7 @@ from tailwag.errors import BadInput, NotFound, TailwagError
 from tailwag.progress import NoProgress, Progress
 
 from ..embed.corpus import Corpus, Side, check_side
+from ..embed.locking import only_writer
 from .index_gpu import Gpu, faiss_reason, find_gpu
 from .index_manifest import (
     IndexDescription,
@@ -178,7 +176,7 @@ def build_index(
     gpu = find_gpu(device)
     folder = index_folder(corpus, side)
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_build(folder):
+    with only_writer(folder / ".lock", f"another build of the index in {folder} is running: wait for it"):
         free = shutil.disk_usage(folder).free
         if free < plan.bytes * 1.1:
             raise TailwagError(
@@ -365,14 +363,3 @@ def _check_written(path: Path, index: Any) -> None:
 def _describe_recall(manifest: Manifest) -> str:
     queries = "captions" if manifest.side == "image" else "images"
     return f"recall@{manifest.recall_k} {manifest.recall:.3f} over {manifest.recall_queries} {queries} when built"
-
-
-@contextmanager
-def _only_build(folder: Path) -> Iterator[None]:
-    """Keep a second build of the same index out; the lock goes with the process, however it ends."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TailwagError(f"another build of the index in {folder} is running: wait for it") from error
-        yield

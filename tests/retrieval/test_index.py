@@ -12,6 +12,7 @@ import pytest
 
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.database import Database
+from tailwag.embed.locking import only_writer
 from tailwag.errors import BadInput, NotFound, SpaceMismatch, StaleIndex, TailwagError
 from tailwag.retrieval import index as index_module
 from tailwag.retrieval.index import build_index, describe_indices, open_index
@@ -197,15 +198,10 @@ def test_an_interrupted_build_leaves_the_old_index(corpus, monkeypatch, step):
 
 def test_a_second_build_at_the_same_time_is_refused(corpus):
     with (
-        index_module._only_build(_made(index_folder(corpus, "image"))),
+        only_writer(index_folder(corpus, "image") / ".lock", ""),
         pytest.raises(TailwagError, match="another build of the index"),
     ):
         build_index(corpus, device="cpu")
-
-
-def _made(folder):
-    folder.mkdir(parents=True)
-    return folder
 
 
 def test_progress_is_told_every_row_that_is_read(corpus):
