@@ -267,8 +267,8 @@ def _print_hits(result: SearchResult) -> None:
                 [
                     str(hit.rank),
                     f"{hit.similarity:.4f}",
-                    hit.key,
-                    *([hit.label or ""] if labelled else []),
+                    _one_line(hit.key),
+                    *([_one_line(hit.label or "")] if labelled else []),
                     _cut(hit.caption, width),
                 ]
                 for hit in found.hits
@@ -288,9 +288,13 @@ def _caption_width(longest_key: int, labelled: bool) -> int:
 
 
 def _cut(text: str, width: int) -> str:
-    """Put untrusted text on one line without control characters, which a terminal would obey."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    line = _one_line(text)
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    """Put untrusted text on one line without control characters, which a terminal would obey."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _describe_plan(plan: IndexPlan, side: str) -> str:

@@ -15,7 +15,7 @@ from tailwag.embed.encoder import Encoder
 from tailwag.embed.job import plan_embedding, run_embedding
 from tailwag.main import main
 
-from ..embed.shards import sound_members, write_tar
+from ..embed.shards import picture, sound_members, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,15 @@ def test_an_index_is_built_listed_used_and_refused_when_stale(tailwag, folder):
     assert "exact (all 29" in tailwag("search", "c", "a cat", "--exact", cwd=folder).stdout
     [listed] = json.loads(tailwag("index", "list", "c", "--json", cwd=folder).stdout)
     assert listed["current"] is False and "was built for version" in listed["problem"]
+
+
+def test_control_characters_of_a_caption_do_not_reach_the_terminal(tailwag, tmp_path, tiny_model):
+    members = [("1.jpg", picture(1)), ("1.txt", b"red \x1b]0;owned\x07 bus\r\nsecond line"), ("1.json", b"{}")]
+    write_tar(tmp_path / "set" / "00000.tar", members)
+    run_embedding(plan_embedding([str(tmp_path / "set")], tmp_path / "tailwag-db", "c"), Encoder.load(tiny_model))
+    told = tailwag("search", "c", "a bus", cwd=tmp_path)
+    assert "red ]0;owned bus second line" in told.stdout
+    assert "\x1b" not in told.stdout and len(told.stdout.splitlines()) == 3
 
 
 def test_csv_on_standard_output_is_only_csv(tailwag, folder):
