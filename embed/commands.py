@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     "--batch-size",
     type=click.IntRange(1),
     default=None,
-    help="Pictures a forward pass.  [default: 256 on a GPU, else 64]",
+    help="Pictures a forward pass.  [default: 256 on a GPU, else 32]",
 )
-@click.option("--workers", type=click.IntRange(1), default=None, help="Threads that decode.  [default: all cores]")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Threads of the job.  [default: one a core]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @json_option
 def embed(
@@ -68,14 +68,13 @@ def embed(
         click.echo(_nothing_to_do(plan), err=True)
         return
     encoder = _load(opened, corpus, model, pretrained, device)
-    batch_size = batch_size or (256 if encoder.device.type == "cuda" else 64)
-    click.echo(_describe_plan(plan, encoder), err=True)
+    batch_size = batch_size or (256 if encoder.device.type == "cuda" else 32)
+    workers = workers or os.cpu_count() or 1
+    click.echo(_describe_plan(plan, encoder, workers, batch_size), err=True)
     if dry_run:
         return
     with progress(f"embedding {corpus}", plan.samples, "samples") as bar:
-        report = run_embedding(
-            plan, encoder, batch_size=batch_size, workers=workers or os.cpu_count() or 1, progress=bar
-        )
+        report = run_embedding(plan, encoder, batch_size=batch_size, workers=workers, progress=bar)
     click.echo(json.dumps(_as_dict(report)) if as_json else _describe_report(plan, report))
 
 
@@ -96,10 +95,10 @@ def _nothing_to_do(plan: EmbeddingPlan) -> str:
     return f"all {plan.shards_done:,} shards are in corpus {plan.corpus!r} already: nothing to do"
 
 
-def _describe_plan(plan: EmbeddingPlan, encoder: Encoder) -> str:
+def _describe_plan(plan: EmbeddingPlan, encoder: Encoder, workers: int, batch_size: int) -> str:
     if not plan.shards:
         return _nothing_to_do(plan)
-    rate = encoder.images_per_second()
+    rate = encoder.images_per_second(workers, batch_size)
     samples = plan.samples
     lines = [
         f"corpus   {plan.corpus} in {plan.database.uri}",
@@ -117,7 +116,7 @@ def _describe_report(plan: EmbeddingPlan, report: EmbeddingReport) -> str:
     lines = [
         f"{report.samples:,} samples: {report.rows:,} rows and {report.failures:,} failures in {plan.corpus!r}, "
         f"{_duration(report.seconds)}, {rate:,.0f} samples/s",
-        f"decoding {report.decode_seconds:,.1f} s (over threads), model {report.compute_seconds:,.1f} s, "
+        f"decoding {report.decode_seconds:,.1f} s and model {report.compute_seconds:,.1f} s (summed over threads), "
         f"writing {report.write_seconds:,.1f} s",
     ]
     lines += [f"  {count:>8,}  {reason}" for reason, count in report.reasons.most_common()]

@@ -290,6 +290,13 @@ def corpus_schema(space: Space) -> Any:
     )
 
 
+def vector_column(vectors: np.ndarray) -> Any:
+    """Turn (n, d) float16 vectors into an arrow column of fixed-size lists, without copying."""
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1])
+
+
 def sampling_number(key: str) -> float:
     """Give the number in [0, 1) by which rows are sampled: ``u < q`` is a sample of rate q, the same on every machine.
 

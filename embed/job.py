@@ -6,35 +6,31 @@ goes on where it was stopped. Not here: how shards are found and read (`sources.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from tailwag.errors import BadInput, NotFound
 from tailwag.progress import NoProgress, Progress
 
-from .corpus import Corpus, corpus_schema, is_unit, sampling_number
+from .corpus import Corpus
 from .database import Database
-from .decoding import UndecodableImage, decode_image
 from .encoder import Encoder
-from .failures import Failure, Reason
+from .failures import Failure
 from .image_folders import ImageFolder
 from .ledger import Ledger, ShardRecord
 from .locking import only_writer
+from .shard_work import ShardWork
 from .sources import Found, Shard, expand_braces, find_tars, tar_shards
 from .tar_shards import read_tar
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,7 +74,7 @@ class EmbeddingPlan:
 
 @dataclass
 class EmbeddingReport:
-    """What a run did. samples = rows + failures; seconds of decoding are summed over threads."""
+    """What a run did. samples = rows + failures; seconds of decoding and of the model are summed over threads."""
 
     shards: int = 0
     samples: int = 0
@@ -158,7 +154,7 @@ def run_embedding(
     plan: EmbeddingPlan,
     encoder: Encoder,
     *,
-    batch_size: int = 64,
+    batch_size: int = 32,
     workers: int = 2,
     progress: Progress | None = None,
     on_shard: Callable[[ShardRecord], None] | None = None,
@@ -174,7 +170,7 @@ def run_embedding(
     batch_size
         Pictures a forward pass.
     workers
-        Threads that decode and preprocess.
+        Threads, each of which takes batches through decoding and the model.
     progress
         Told of every sample that is done; None shows nothing.
     on_shard
@@ -189,7 +185,7 @@ def run_embedding(
     """
     start = time.perf_counter()
     ledger = Ledger(plan.database, plan.corpus)
-    with _only_job(plan), ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with _only_job(plan), encoder.shared_by_threads(), ThreadPoolExecutor(workers) as pool:
         corpus = _open_or_create(plan, encoder)
         report = EmbeddingReport(undone=ledger.undo_unfinished(corpus))
         # Another job may have done some since the plan was made.
@@ -197,158 +193,14 @@ def run_embedding(
         for shard in plan.shards:
             if shard.name in done:
                 continue
-            work = _ShardWork(encoder, shard)
-            work.run(plan.read(shard), pool, batch_size, 2 * batch_size + workers, progress or NoProgress())
-            record = work.write(corpus, ledger)
+            work = ShardWork(encoder, shard)
+            work.run(plan.read(shard), pool, workers, batch_size, progress or NoProgress())
+            record = work.write(corpus, ledger, work.encode_captions(pool, workers, batch_size))
             report.add(record, work.failures)
             if on_shard is not None:
                 on_shard(record)
     report.seconds = time.perf_counter() - start
     return report
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What a row says beside its vectors. The file's bytes are not kept: a shard's worth would fill the memory."""
-
-    key: str
-    caption: str
-    url: str
-    label: str | None
-    width: int
-    height: int
-    sha256: str
-
-
-class _ShardWork:
-    """One shard on its way from the source into the table."""
-
-    def __init__(self, encoder: Encoder, shard: Shard) -> None:
-        self.encoder = encoder
-        self.shard = shard
-        self.failures: list[Failure] = []
-        self._rows: list[_Row] = []
-        self._vectors: list[np.ndarray] = []
-        self._decode_seconds = 0.0
-        self._compute_seconds = 0.0
-
-    def run(
-        self, found: Iterator[Found], pool: ThreadPoolExecutor, batch_size: int, ahead: int, progress: Progress
-    ) -> None:
-        rows: list[_Row] = []
-        pixels: list[torch.Tensor] = []
-        for decoded, seconds in _map_ahead(pool, self._decode, found, ahead):
-            self._decode_seconds += seconds
-            if isinstance(decoded, Failure):
-                self.failures.append(decoded)
-                progress.advance()
-                continue
-            rows.append(decoded[0])
-            pixels.append(decoded[1])
-            if len(rows) == batch_size:
-                self._encode(rows, pixels)
-                progress.advance(len(rows))
-                rows, pixels = [], []
-        if rows:
-            self._encode(rows, pixels)
-            progress.advance(len(rows))
-
-    def _decode(self, found: Found) -> tuple[tuple[_Row, torch.Tensor] | Failure, float]:
-        start = time.thread_time()
-        if isinstance(found, Failure):
-            return found, 0.0
-        try:
-            image = decode_image(found.image)
-            pixels = self.encoder.preprocess(image)
-        except UndecodableImage as error:
-            return self._failure(found.key, error.reason, error.detail), time.thread_time() - start
-        except Exception as error:  # a mode that Pillow cannot convert: this sample's fault, not the job's
-            detail = f"{type(error).__name__}: {error}"[:200]
-            return self._failure(found.key, Reason.DAMAGED_IMAGE, detail), time.thread_time() - start
-        digest = hashlib.sha256(found.image).hexdigest()
-        row = _Row(found.key, found.caption, found.url, found.label, image.width, image.height, digest)
-        return (row, pixels), time.thread_time() - start
-
-    def _failure(self, key: str, reason: Reason, detail: str) -> Failure:
-        return Failure(key, self.shard.name, reason, detail)
-
-    def _encode(self, rows: list[_Row], pixels: list[torch.Tensor]) -> None:
-        import torch
-
-        start = time.perf_counter()
-        vectors = self.encoder.encode_pixels(torch.stack(pixels))
-        self._compute_seconds += time.perf_counter() - start
-        fine = is_unit(vectors)
-        for row, good in zip(rows, fine, strict=True):
-            if good:
-                self._rows.append(row)
-            else:
-                detail = "the model's image vector is not finite or has no length"
-                self.failures.append(self._failure(row.key, Reason.EMBEDDING_NOT_FINITE, detail))
-        self._vectors.append(vectors[fine])
-
-    def write(self, corpus: Corpus, ledger: Ledger) -> ShardRecord:
-        start = time.perf_counter()
-        # Captions repeat (class prompts, stock phrases): each is encoded once.
-        captions = list(dict.fromkeys(row.caption for row in self._rows))
-        position = {caption: number for number, caption in enumerate(captions)}
-        text = self.encoder.encode_texts(captions)[[position[row.caption] for row in self._rows]]
-        self._compute_seconds += time.perf_counter() - start
-        start = time.perf_counter()
-        ledger.add_failures(self.failures)
-        if self._rows:
-            corpus.append(self._table(corpus, np.concatenate(self._vectors), text))
-        record = ShardRecord(
-            shard=self.shard.name,
-            location=str(self.shard.location),
-            is_tar=self.shard.is_tar,
-            size=self.shard.size,
-            fingerprint=self.shard.fingerprint(),
-            samples=len(self._rows) + len(self.failures),
-            rows=len(self._rows),
-            failures=len(self.failures),
-            decode_seconds=self._decode_seconds,
-            compute_seconds=self._compute_seconds,
-            write_seconds=time.perf_counter() - start,
-            finished=datetime.now(UTC),
-        )
-        ledger.add_record(record)
-        return record
-
-    def _table(self, corpus: Corpus, image: np.ndarray, text: np.ndarray) -> Any:
-        import pyarrow as pa
-
-        columns: dict[str, Any] = {
-            column.name: [getattr(row, column.name) for row in self._rows] for column in fields(_Row)
-        }
-        columns["shard"] = [self.shard.name] * len(self._rows)
-        columns["u"] = [sampling_number(row.key) for row in self._rows]
-        columns["image"], columns["text"] = vector_column(image), vector_column(text)
-        return pa.table(columns, schema=corpus_schema(corpus.space))
-
-
-def vector_column(vectors: np.ndarray) -> Any:
-    """Turn (n, d) float16 vectors into an arrow column of fixed-size lists, without copying."""
-    import pyarrow as pa
-
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1])
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterator[Item], ahead: int
-) -> Iterator[Result]:
-    """Map in order, with at most `ahead` items in flight, so that memory stays bounded whatever the shard's size."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _is_done(shard: Shard, record: ShardRecord | None) -> bool:

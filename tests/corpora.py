@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tailwag.embed.corpus import Corpus, corpus_schema, sampling_number
-from tailwag.embed.job import vector_column
+from tailwag.embed.corpus import Corpus, corpus_schema, sampling_number, vector_column
 from tailwag.embed.space import Space
 from tailwag.retrieval.prototypes import PrototypeSet
 

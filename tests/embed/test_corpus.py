@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailwag.embed.corpus import Corpus, corpus_schema, is_unit, sampling_number
+from tailwag.embed.corpus import Corpus, corpus_schema, is_unit, sampling_number, vector_column
 from tailwag.embed.database import Database
-from tailwag.embed.job import vector_column
 from tailwag.embed.space import Space
 from tailwag.errors import BadInput, NotFound, TailwagError
 
