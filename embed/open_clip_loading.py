@@ -36,8 +36,8 @@ def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next batch instead of handing it back to the system.
 
     On a CPU every layer's output is allocated and freed anew. By default glibc maps and unmaps each large one, and the
-    page faults can cost more than the arithmetic; `perf/cpu_encoding.py` measures it. Peak memory stays what the largest
-    batches need.
+    page faults can cost more than the arithmetic; `perf/cpu_encoding.py` measures it. Peak memory stays what the
+    largest batches need.
 
     Returns
     -------

@@ -2,8 +2,8 @@
 
     python perf/cpu_encoding.py MODEL...        writes perf/results/cpu_encoding.json
 
-Ways: as torch does it; with `keep_freed_memory`; and also with a batch in each of as many threads as there are cores, as
-the job does it. Each is measured on an idle machine and beside a process that keeps one core busy, as decoding does.
+Ways: as torch does it; with `keep_freed_memory`; and also with a batch in each of as many threads as there are cores,
+as the job does it. Each is measured on an idle machine and beside a process that keeps one core busy, as decoding does.
 Every round runs all of it in fresh processes, one after the other, so that a noisy machine disturbs all alike.
 """
 
