@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from .packaged_model import TrainingRecord
@@ -52,43 +53,42 @@ def model_card(record: TrainingRecord, measured: dict[str, Any]) -> str:
         f"tailwag world train --out DIR --steps {record.steps} --batch {record.batch} --seed {record.seed} "
         f"--threads {record.threads}"
     )
-    lines = [
+    parts = [
         "# tailwag:world, a small CLIP for the drawn world",
-        "",
-        f"An open_clip model of {measured['megabytes']:.1f} MB (float16) that knows the {len(concepts())} concepts of",
-        f"tailwag's drawn world ({families}) and nothing",
-        "else. It exists so that counting can be tried and tested, against a known truth, without a download. It knows",
-        "nothing of photographs.",
-        "",
+        _paragraph(
+            f"An open_clip model of {measured['megabytes']:.1f} MB (float16) that knows the {len(concepts())} concepts",
+            f"of tailwag's drawn world ({families}) and nothing else. It exists so that counting can be tried and tested,",
+            "against a known truth, without a download. It knows nothing of photographs.",
+        ),
         "    tailwag embed WORLD --corpus world --model tailwag:world",
-        "",
         "## Zero-shot accuracy",
-        "",
-        f"{images['accuracy']:,} fresh images a row, balanced over the concepts; silhouettes, textures and backgrounds",
-        "are drawn anew and were seen neither in training nor in tuning. Chance is 1.1 % for kinds, 33 % for numbers.",
-        "",
-        *_accuracy_table(measured["accuracy"]),
-        "",
+        _paragraph(
+            f"{images['accuracy']:,} fresh images a row, balanced over the concepts; silhouettes, textures and",
+            "backgrounds are drawn anew, from seeds used neither in training nor in tuning. Chance is 1.1 % for kinds,",
+            "33 % for numbers.",
+        ),
+        "\n".join(_accuracy_table(measured["accuracy"])),
         "## Counting",
-        "",
-        f"`thresholds.csv` holds a threshold for every concept, from {images['thresholds']:,} fresh labelled balanced",
-        "images: the lowest at which no more than a set share of the images without the concept are hits (the column",
-        "`false_hit_rate` says what it came to). The estimate is hits / recall. Worlds of",
-        f"{images['counting']:,} images; error is the median |log10(estimate / true)|.",
-        "",
-        *_counting_table(measured["counting"]),
-        "",
+        _paragraph(
+            f"`thresholds.csv` holds a threshold for every concept, from {images['thresholds']:,} fresh labelled balanced",
+            "images: the lowest at which no more than a set share of the images without the concept are hits (the column",
+            f"`false_hit_rate` says what it came to). The estimate is hits / recall. Worlds of {images['counting']:,}",
+            "images; error is the median |log10(estimate / true)|; *all* means all families together.",
+        ),
+        "\n".join(_counting_table(measured["counting"])),
         "## Training",
-        "",
         f"    {command}",
-        "",
-        f"{record.steps:,} steps of {record.batch} images, each drawn once and never seen again; {record.minutes:.0f}",
-        "minutes with one core to compute and a third of one to draw, on a busy machine without a GPU. open_clip's",
-        "ModifiedResNet and text transformer, its tokenizer and its ClipLoss; a linear head on the image vector for",
-        "each family helped through the first 85 % and was thrown away. The training world is balanced and shares no",
-        "image with any world that is counted.",
-        "",
+        _paragraph(
+            f"{record.steps:,} steps of {record.batch} images, each drawn once and never seen again;",
+            f"{record.minutes:.0f} minutes with one core to compute and a third of one to draw, on a busy machine without",
+            "a GPU. open_clip's ModifiedResNet and text transformer, its tokenizer and its ClipLoss; a linear head on the",
+            "image vector for each family helped through the first 85 % and was thrown away. The training world is",
+            "balanced and shares no image with any world that is counted.",
+        ),
         "Accuracy, thresholds and this card are written by `tailwag world measure DIR`. Apache-2.0, as the program.",
-        "",
     ]
-    return "\n".join(lines)
+    return "\n\n".join(parts) + "\n"
+
+
+def _paragraph(*pieces: str) -> str:
+    return textwrap.fill(" ".join(pieces), 118)
