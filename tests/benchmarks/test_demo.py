@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tailwag.embed.corpus import Corpus
+from tailwag.errors import TailwagError
 from tailwag.main import group
 
 from ..embed.shards import picture
@@ -19,7 +20,7 @@ from ..embed.shards import picture
 
 def run(*arguments):
     told = CliRunner().invoke(group, ["demo", *map(str, arguments)])
-    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    assert told.exception is None or isinstance(told.exception, (SystemExit, TailwagError)), told.exception
     return told
 
 
