@@ -69,7 +69,12 @@ def make(
 
 @world.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the model and its checkpoint.")
-@click.option("--steps", type=click.IntRange(1), default=None, help="Batches to learn from.  [default: 6000]")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=None,
+    help="Batches to learn from.  [default: 6000, or as the checkpoint]",
+)
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Instead of --steps: as many as take so long.")
 @click.option("--batch", type=click.IntRange(2), default=128, show_default=True, help="Images a batch.")
 @click.option("--seed", default=0, show_default=True, help="Decides everything drawn by chance.")
@@ -97,12 +102,16 @@ def train(
       tailwag embed /tmp/world --corpus world --model local-dir:/tmp/world-model
     """
     from .packaged_model import TrainingRecord, write_model
-    from .training import TrainingPlan, steps_in
+    from .training import TrainingPlan, check_start, checkpoint_plan, steps_in
     from .training import train as run_training
 
     if steps is not None and minutes is not None:
         raise click.UsageError("--steps and --minutes exclude each other: pass one")
-    plan = TrainingPlan(steps=steps or TrainingPlan.steps, batch=batch, seed=seed, threads=threads)
+    left = checkpoint_plan(out) if resume else None
+    if steps is None:
+        steps = left.steps if left is not None else TrainingPlan.steps
+    plan = TrainingPlan(steps=steps, batch=batch, seed=seed, threads=threads)
+    check_start(plan, out, resume)
     if minutes is not None:
         plan = steps_in(minutes, plan)
         click.echo(f"{minutes:g} minutes are about {plan.steps:,} steps here", err=True)
@@ -164,5 +173,6 @@ def concepts(out: Path) -> None:
     """
     from .prompts import concept_set_toml
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(concept_set_toml())
     click.echo(f"the world's concepts in {out}")

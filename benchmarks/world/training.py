@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from tailwag.errors import BadInput
+
 from ...embed.open_clip_loading import import_open_clip
 from .evaluation import fresh_images, image_vectors, prototypes, similarities, top1
 from .packaged_model import MEAN, MODEL_CONFIG, STD
 from .training_batches import CONTEXT_LENGTH, TrainingBatch, batches
 from .vocabulary import FAMILIES, family_names
 
+CHECKPOINT_FILE = "checkpoint.pt"
 # Without the heads the contrastive loss alone stays on a plateau for many minutes before it finds the kinds.
 _HEAD_WEIGHTS = {"kind": 1.0, "colour": 0.4, "texture": 0.8, "number": 0.6, "background": 0.2}
 _HEADS_UNTIL = 0.85
@@ -146,6 +149,35 @@ class _Development:
         return shares
 
 
+def checkpoint_plan(folder: Path) -> TrainingPlan | None:
+    """The plan of the run that left a checkpoint in the folder; None where there is no checkpoint."""
+    import torch
+
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    return TrainingPlan(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)["plan"])
+
+
+def check_start(plan: TrainingPlan, folder: Path, resume: bool) -> None:
+    """Refuse to run over a checkpoint, to go on from none, or to go on as another run.
+
+    Raises
+    ------
+    BadInput
+    """
+    left = checkpoint_plan(folder)
+    if resume and left is None:
+        raise BadInput(f"{folder} holds no {CHECKPOINT_FILE} to go on from: leave out --resume to begin a run there")
+    if left is not None and not resume:
+        raise BadInput(f"{folder} holds the checkpoint of a run: pass --resume to go on, or another folder to begin")
+    if left is not None and (left.seed, left.batch) != (plan.seed, plan.batch):
+        raise BadInput(
+            f"the checkpoint in {folder} is of a run with --seed {left.seed} --batch {left.batch}, asked for is "
+            f"--seed {plan.seed} --batch {plan.batch}: pass the same, or another folder"
+        )
+
+
 def steps_in(minutes: float, plan: TrainingPlan) -> TrainingPlan:
     """The plan with as many steps as take about so many minutes here, timed on a few batches with a scratch model."""
     from .training_batches import draw_batch
@@ -170,16 +202,22 @@ def train(plan: TrainingPlan, folder: Path, resume: bool, report: Callable[[str]
     folder
         Where checkpoints go.
     resume
-        Go on from the folder's checkpoint where there is one. With fewer steps in the plan than before the learning
+        Go on from the folder's checkpoint. With fewer steps in the plan than before the learning
         rate drops to where the shorter run would be.
     report
         Is told a line of news now and then.
+
+    Raises
+    ------
+    BadInput
+        As `check_start` does.
     """
+    check_start(plan, folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT_FILE
     trainee = _Trainee(plan)
     development = _Development()
-    first, seconds = trainee.restore(checkpoint) if resume and checkpoint.exists() else (0, 0.0)
+    first, seconds = trainee.restore(checkpoint) if resume else (0, 0.0)
     opening = int(_OPENING_SHARE * plan.steps)
     started, recent = time.monotonic() - seconds, []
     trainee.model.train()

@@ -1,6 +1,7 @@
 """Training: what a batch holds, that it is repeatable, that a run can be taken up again, and that it learns."""
 
 import re
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from click.testing import CliRunner
 from tailwag.benchmarks.world.commands import world
 from tailwag.benchmarks.world.packaged_model import CONFIG_FILE, WEIGHTS_FILE, read_record
 from tailwag.benchmarks.world.scenes import Scene, Thing
-from tailwag.benchmarks.world.training import TrainingPlan
+from tailwag.benchmarks.world.training import TrainingPlan, check_start
 from tailwag.benchmarks.world.training_batches import draw_batch, family_targets
 from tailwag.benchmarks.world.vocabulary import FAMILIES, family_names
+from tailwag.errors import BadInput
 
 
 def test_a_batch_depends_on_seed_and_step_alone():
@@ -45,6 +47,21 @@ def test_steps_and_minutes_exclude_each_other(tmp_path):
     result = CliRunner().invoke(world, ["train", "--out", str(tmp_path), "--steps", "5", "--minutes", "1"])
     assert result.exit_code == 2
     assert "exclude each other" in result.output
+
+
+def test_a_run_neither_overwrites_a_checkpoint_nor_goes_on_from_another_run(tmp_path):
+    import torch
+
+    plan = TrainingPlan(steps=10, seed=1)
+    with pytest.raises(BadInput, match="no checkpoint.pt to go on from"):
+        check_start(plan, tmp_path, resume=True)
+    check_start(plan, tmp_path, resume=False)
+    torch.save({"plan": asdict(plan)}, tmp_path / "checkpoint.pt")
+    check_start(replace(plan, steps=5), tmp_path, resume=True)
+    with pytest.raises(BadInput, match="pass --resume"):
+        check_start(plan, tmp_path, resume=False)
+    with pytest.raises(BadInput, match="--seed 1 --batch 128, asked for is --seed 2"):
+        check_start(replace(plan, seed=2), tmp_path, resume=True)
 
 
 def losses(output):
