@@ -73,7 +73,7 @@ def demo(
         from .world.shards import WorldPlan
 
         plan = WorldPlan(images, seed=seed, exponent=exponent, omit=0.2, wrong=0.03, near_duplicates=0.02)
-        done = run_world_demo(folder, plan, query or "a photo of a mushroom", say)
+        done = run_world_demo(folder, plan, query or "a photo of a mushroom", say, device)
     write_counts(done, folder / "counts.csv")
     write_report(done, folder / "report.html")
     _print(done, folder / "report.html", as_json)
@@ -87,7 +87,7 @@ def _print(done: Demo, report: object, as_json: bool) -> None:
         return
     assert done.count_result is not None
     click.echo(
-        f"{done.count_result.rows:,} images embedded with {done.title}, {done.embedding.failures:,} failures; "
+        f"{done.count_result.rows:,} images embedded with {done.title}, {done.failures:,} failures; "
         f"{len(done.counts)} concepts counted exactly in one pass of {done.count_result.seconds:.1f} s."
     )
     click.echo(f"Thresholds: {done.threshold_source}.")

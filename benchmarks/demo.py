@@ -25,6 +25,7 @@ from ..embed.corpus import Corpus
 from ..embed.database import Database
 from ..embed.encoder import Encoder
 from ..embed.job import EmbeddingReport, plan_embedding, run_embedding
+from ..embed.ledger import Ledger
 from ..retrieval.concepts import Concept, ConceptSet, fold, load_concepts, query_concepts
 from ..retrieval.counting import CountQuery, CountResult, count
 from ..retrieval.index import build_index, open_index
@@ -68,6 +69,7 @@ class Demo:
     title: str
     corpus: Corpus
     embedding: EmbeddingReport
+    failures: int
     counts: list[ConceptCount] = field(default_factory=list)
     threshold_source: str = ""
     truth_source: str = ""
@@ -82,7 +84,7 @@ class Demo:
         agreements = {"counts": self.count_agreement, "estimates": self.estimate_agreement}
         return {
             "rows": len(self.corpus),
-            "failures": self.embedding.failures,
+            "failures": self.failures,
             "space": self.corpus.space.fingerprint,
             "threshold_source": self.threshold_source,
             "truth_source": self.truth_source,
@@ -92,7 +94,7 @@ class Demo:
         }
 
 
-def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say) -> Demo:
+def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say, device: str | None = None) -> Demo:
     """Draw a world, embed it, index it, count every concept in one pass, and compare with the truth.
 
     Parameters
@@ -105,6 +107,8 @@ def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say) -> Demo:
         The ad-hoc question that is answered with pictures.
     say
         Is told what happens, a line a step.
+    device
+        As for `Encoder.load`.
 
     Raises
     ------
@@ -114,7 +118,9 @@ def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say) -> Demo:
     steps: list[tuple[str, float]] = []
     with _step(f"drawing {plan.n:,} pairs", steps, say):
         _make_world_once(folder / "world", plan)
-    demo, encoder = _embed_and_index(folder, [str(folder / "world")], Encoder.load("tailwag:world"), steps, say)
+    demo, encoder = _embed_and_index(
+        folder, [str(folder / "world")], Encoder.load("tailwag:world", device=device), steps, say
+    )
     concepts = load_concepts("world")
     table = read_threshold_table(_THRESHOLDS)
     table.require_space(demo.corpus.space)
@@ -165,22 +171,24 @@ def run_source_demo(
         Is told what happens, a line a step.
     """
     demo, encoder = _embed_and_index(folder, list(sources), encoder, [], say)
-    labels = Counter(label for label in demo.corpus.column("label").to_pylist() if label is not None)
-    asked = load_concepts(concepts or "everyday") if concepts or not labels else _label_concepts(labels)
+    spelt = Counter(label for label in demo.corpus.column("label").to_pylist() if label is not None and fold(label))
+    labels: Counter[str] = Counter()
+    for label, number in spelt.items():
+        labels[fold(label)] += number
+    asked = load_concepts(concepts or "everyday") if concepts or not labels else _label_concepts(spelt)
     with _step(f"counting {len(asked)} concepts in one pass", demo.steps, say):
         result = count(demo.corpus, CountQuery(prototypes_from_texts(asked, encoder), LADDER))
     images = labels.total() or result.rows
     rung = int(np.argmin(np.abs(result.counts.sum(axis=0) - images)))
     demo.count_result = result
-    truth = {fold(label): number for label, number in labels.items()}
-    known = bool(truth) and not concepts
+    known = bool(labels) and not concepts
     demo.counts = [
         ConceptCount(
             concept.name,
             concept.family or "",
             float(LADDER[rung]),
             int(result.counts[row, rung]),
-            truth=truth[fold(concept.name)] if known else None,
+            truth=labels[fold(concept.name)] if known else None,
         )
         for row, concept in enumerate(asked)
     ]
@@ -208,6 +216,8 @@ def _embed_and_index(
 ) -> tuple[Demo, Encoder]:
     database = Database(folder / "db")
     plan = plan_embedding(sources, database, "demo")
+    if plan.other_shards:
+        raise BadInput(f"{database.uri} holds other images ({plan.other_shards[0]}): pass another --out")
     with (
         _step(f"embedding {len(plan.shards)} shards with {encoder.space.title}", steps, say),
         progress("embedding", plan.samples, "images") as bar,
@@ -220,7 +230,8 @@ def _embed_and_index(
         )
     with _step("building the search index", steps, say):
         build_index(corpus)
-    return Demo(folder, corpus.space.title, corpus, report, steps=steps), encoder
+    failures = Ledger(database, "demo").failure_count()
+    return Demo(folder, corpus.space.title, corpus, report, failures, steps=steps), encoder
 
 
 def _compare_and_search(demo: Demo, encoder: Encoder, query: str, say: Say) -> Demo:
@@ -239,7 +250,9 @@ def _compare_and_search(demo: Demo, encoder: Encoder, query: str, say: Say) -> D
 
 
 def _label_concepts(labels: Counter[str]) -> ConceptSet:
-    return ConceptSet("labels", tuple(Concept(label) for label in sorted(labels)))
+    """Make a concept of each label; labels that differ only in case, ``_`` and ``-`` are one, spelt as most often."""
+    spelling = {fold(label): label for label, _ in reversed(labels.most_common())}
+    return ConceptSet("labels", tuple(Concept(label) for label in sorted(spelling.values())))
 
 
 def _recalls(path: Path) -> dict[str, float]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .job import EmbeddingPlan, EmbeddingReport
 
 
+# On a GPU each thread holds a decoded batch: more of them decode no faster than the GPU takes.
+_MOST_WORKERS = 16
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--corpus", required=True, help="Name of the corpus to make or to add to.")
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     default=None,
     help="Pictures a forward pass.  [default: 256 on a GPU, else 32]",
 )
-@click.option("--workers", type=click.IntRange(1), default=None, help="Threads of the job.  [default: one a core]")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Threads.  [default: one a core, at most 16]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @json_option
 def embed(
@@ -59,17 +63,19 @@ def embed(
     from tailwag.progress import progress
 
     from .database import Database, check_corpus_name
-    from .job import plan_embedding, run_embedding
+    from .job import EmbeddingReport, plan_embedding, run_embedding
 
     check_corpus_name(corpus)
     opened = Database(database)
     plan = plan_embedding(sources, opened, corpus)
     if not plan.shards and model is None:
         click.echo(_nothing_to_do(plan), err=True)
+        if as_json:
+            click.echo(json.dumps(_as_dict(EmbeddingReport())))
         return
     encoder = _load(opened, corpus, model, pretrained, device)
     batch_size = batch_size or (256 if encoder.device.type == "cuda" else 32)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     click.echo(_describe_plan(plan, encoder, workers, batch_size), err=True)
     if dry_run:
         return
@@ -108,6 +114,8 @@ def _describe_plan(plan: EmbeddingPlan, encoder: Encoder, workers: int, batch_si
         f"device   {encoder.device}, some {rate:,.0f} images/s for the model alone"
         + (f", at best {_duration(samples / rate)}" if samples is not None else ""),
     ]
+    if plan.images_beside_tars:
+        lines.append(f"note     {plan.images_beside_tars:,} images beside .tar files are passed over")
     return "\n".join(lines)
 
 

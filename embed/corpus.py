@@ -224,7 +224,12 @@ class Corpus:
 
     def column(self, name: str) -> Any:
         """Read one column whole, as a `pyarrow.ChunkedArray`, in the order of `scan`."""
-        return self._dataset.to_table(columns=[name]).column(0)
+        try:
+            return self._dataset.to_table(columns=[name]).column(0)
+        except (OSError, ValueError) as error:
+            raise TailwagError(
+                f"column {name!r} of corpus {self.name!r} cannot be read: {first_line(error)}"
+            ) from error
 
     def keys(self, condition: str) -> list[str]:
         """Give the keys of the rows that fulfil an SQL condition."""

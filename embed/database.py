@@ -75,7 +75,9 @@ class Database:
         try:
             return lance.dataset(self.table_uri(table), version=version)
         except (ValueError, OSError) as error:
-            if "not found" in str(error).lower():
+            # A table that is there but damaged must not be taken for one that is not.
+            there = self.is_local and version is None and (self.folder / f"{table}.lance").exists()
+            if "not found" in str(error).lower() and not there:
                 return None
             raise TailwagError(f"{self.table_uri(table)} cannot be opened: {first_line(error)}") from error
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Keys of open_clip's configuration that say how weights are fetched, not what the model computes.
 _FETCHING_KEYS = ("timm_model_pretrained", "hf_model_pretrained")
+# Where tokenizers differ: capitals, accents, scripts, digits, punctuation, entities, spaces, more words than fit.
+_PROBES = ("", "a photo of a Red Panda", "Crème brûlée &amp; 7½ “eggs”!", "小熊猫  in\tsnow", "F-16A/B " * 80)
 
 
 class Encoder:
@@ -49,6 +52,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self.space = space
         self.device = device
+        self._one_batch = threading.Lock()
 
     @classmethod
     def load(cls, model: str, pretrained: str | None = None, device: str | None = None) -> Encoder:
@@ -75,6 +79,8 @@ class Encoder:
 
         target = find_device(device)
         name = _resolve_shipped(model)
+        if ":" not in name:
+            name = name.replace("/", "-")  # ViT-B/32, as the papers write it
         open_clip = import_open_clip()
         _check_model(open_clip, model, name, pretrained)
         try:
@@ -142,7 +148,7 @@ class Encoder:
             encoder.space,
             here="the corpus holds",
             there="the query would use",
-            remedy=f"pass --model {space.model}" + (f" --pretrained {space.pretrained}" if space.pretrained else ""),
+            remedy=f"pass {space.options}",
         )
         return encoder
 
@@ -165,7 +171,8 @@ class Encoder:
         """
         import torch
 
-        with torch.inference_mode():
+        # On a CPU each thread computes on its own; on a GPU one batch at a time is what the memory was planned for.
+        with nullcontext() if self.device.type == "cpu" else self._one_batch, torch.inference_mode():
             return _unit(self._model.encode_image(pixels.to(self.device, non_blocking=True)))
 
     def encode_images(self, images: Sequence[Image], batch_size: int = 64) -> np.ndarray:
@@ -271,11 +278,11 @@ def _check_model(open_clip: Any, model: str, name: str, pretrained: str | None) 
     if name.startswith("hf-hub:"):
         return
     known = open_clip.list_models()
-    if name.replace("/", "-") not in known:
+    if name not in known:
         near = get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see open_clip.list_models()"
         raise NotFound(f"open_clip knows no model {model!r}: {hint}")
-    tags = open_clip.list_pretrained_tags_by_model(name.replace("/", "-"))
+    tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         raise BadInput(f"model {model!r} without weights would be random: pass --pretrained, one of {', '.join(tags)}")
     if pretrained not in tags and not Path(pretrained).is_file():
@@ -311,10 +318,9 @@ def _weights_digest(network: Any) -> str:
 def _describe_tokenizer(tokenizer: Any) -> str:
     inner = getattr(tokenizer, "tokenizer", None)
     size = getattr(tokenizer, "vocab_size", None) or getattr(inner, "vocab_size", 0)
-    name = getattr(inner, "name_or_path", "")
-    # A folder's path says nothing of the tokenizer, and would tie the space to this machine.
-    parts = [type(tokenizer).__name__, "" if Path(str(name)).exists() else str(name), f"{size} words"]
-    return ", ".join([part for part in parts if part] + [f"{tokenizer.context_length} tokens"])
+    # What a tokenizer makes of some texts tells it better than its name, which may be a folder of this machine.
+    made = hashlib.sha256(str(tokenizer(list(_PROBES)).tolist()).encode()).hexdigest()[:16]
+    return f"{type(tokenizer).__name__}, {size} words, {tokenizer.context_length} tokens, probe {made}"
 
 
 def _dimension(network: Any, tokenizer: Any) -> int:

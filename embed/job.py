@@ -6,20 +6,22 @@ goes on where it was stopped. Not here: how shards are found and read (`sources.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from tailwag.errors import BadInput, NotFound
 from tailwag.progress import NoProgress, Progress
 
 from .corpus import Corpus
 from .database import Database
+from .decoding import IMAGE_SUFFIXES
 from .encoder import Encoder
 from .failures import Failure
 from .image_folders import ImageFolder
@@ -28,12 +30,6 @@ from .locking import only_writer
 from .shard_work import ShardWork
 from .sources import Found, Shard, expand_braces, find_tars, tar_shards
 from .tar_shards import read_tar
-
-if TYPE_CHECKING:
-    pass
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,10 @@ class EmbeddingPlan:
         To be embedded, in order.
     shards_done
         How many of the sources' shards were done before.
+    other_shards
+        Shards that the corpus holds and the sources do not name.
+    images_beside_tars
+        Images in folders that also hold tar files: only the tar files of such a folder are read.
     folders
         The folders of images among the sources, listed.
     """
@@ -54,6 +54,8 @@ class EmbeddingPlan:
     corpus: str
     shards: tuple[Shard, ...]
     shards_done: int
+    other_shards: tuple[str, ...]
+    images_beside_tars: int
     folders: dict[Path, ImageFolder] = field(repr=False)
 
     @property
@@ -122,32 +124,30 @@ def plan_embedding(sources: Sequence[str], database: Database | str | Path, corp
     database = database if isinstance(database, Database) else Database(database)
     ledger = Ledger(database, corpus)
     records = ledger.records()
-    roots, tar_sources = [], []
-    for source in sources:
-        paths = [Path(path) for path in expand_braces(source)]
-        folders = [path for path in paths if path.is_dir() and not any(path.rglob("*.tar"))]
-        roots.extend(folders)
-        tar_sources.extend(str(path) for path in paths if path not in folders)
-    shards = tar_shards(find_tars(tar_sources))
+    tars, roots, images_beside_tars = _sort_sources(sources)
+    shards = tar_shards(tars)
     rest = [shard for shard in shards if not _is_done(shard, records.get(shard.name))]
     done = len(shards) - len(rest)
-    folders_by_root: dict[Path, ImageFolder] = {}
+    named = {shard.name for shard in shards}
+    folders: dict[Path, ImageFolder] = {}
     for root in roots:
         folder = ImageFolder(root)
-        folders_by_root[folder.root] = folder
-        earlier = [record for name, record in records.items() if name.startswith(f"{folder.name}#")]
-        elsewhere = [record for record in earlier if Path(record.location) != folder.root]
+        same_name = [other.root for other in folders.values() if other.name == folder.name]
+        parts = [record for record in records.values() if _folder_of(record) == folder.name]
+        elsewhere = same_name + [Path(part.location) for part in parts if Path(part.location) != folder.root]
         if elsewhere:
             raise BadInput(
-                f"corpus {corpus!r} holds a folder {folder.name!r} from {elsewhere[0].location}, and {folder.root} "
-                "would take the same keys: rename it, or embed it into another corpus"
+                f"corpus {corpus!r} would hold two folders {folder.name!r}, from {elsewhere[0]} and {folder.root}, "
+                "with the same keys: rename one, or embed it into another corpus"
             )
-        keys = _folder_keys(database, corpus, folder.name) if earlier else set()
-        rest.extend(folder.shards(keys, len(earlier)))
-        done += len(earlier)
+        folders[folder.root] = folder
+        rest.extend(folder.shards(_folder_keys(database, corpus, parts), len(parts)))
+        named.update(part.shard for part in parts)
+        done += len(parts)
     if not rest and not done:
         raise NotFound(f"{', '.join(sources)}: no .tar shards and no images there")
-    return EmbeddingPlan(database, corpus, tuple(rest), done, folders_by_root)
+    others = tuple(name for name in records if name not in named)
+    return EmbeddingPlan(database, corpus, tuple(rest), done, others, images_beside_tars, folders)
 
 
 def run_embedding(
@@ -187,11 +187,11 @@ def run_embedding(
     ledger = Ledger(plan.database, plan.corpus)
     with _only_job(plan), encoder.shared_by_threads(), ThreadPoolExecutor(workers) as pool:
         corpus = _open_or_create(plan, encoder)
-        report = EmbeddingReport(undone=ledger.undo_unfinished(corpus))
+        report = EmbeddingReport(undone=ledger.undo_unfinished(corpus, {shard.name for shard in plan.shards}))
         # Another job may have done some since the plan was made.
         done = ledger.records()
         for shard in plan.shards:
-            if shard.name in done:
+            if _is_done(shard, done.get(shard.name)):
                 continue
             work = ShardWork(encoder, shard)
             work.run(plan.read(shard), pool, workers, batch_size, progress or NoProgress())
@@ -214,14 +214,53 @@ def _is_done(shard: Shard, record: ShardRecord | None) -> bool:
     return True
 
 
-def _folder_keys(database: Database, corpus: str, folder: str) -> set[str]:
-    """Give the keys of a folder's pictures that are rows or failures already."""
+def _expand(source: str) -> list[Path]:
+    """Give the paths that a source names, whether they exist or not; a path that exists is never read as a pattern."""
+    if "://" in source:
+        return find_tars([source])  # which says that it is not on this machine
+    paths: list[Path] = []
+    for pattern in [source] if Path(source).exists() else expand_braces(source):
+        matches = [] if Path(pattern).exists() else sorted(glob(pattern))  # noqa: PTH207 (patterns may be absolute)
+        paths += [Path(match) for match in matches] or [Path(pattern)]
+    return paths
+
+
+def _sort_sources(sources: Sequence[str]) -> tuple[list[Path], list[Path], int]:
+    """Tell tar files from folders of images; also count the images that lie beside tar files."""
+    tar_sources: list[str] = []
+    roots: dict[str, Path] = {}
+    beside = 0
+    for source in sources:
+        for path in _expand(source):
+            if not path.is_dir():
+                tar_sources.append(str(path))
+                continue
+            suffixes = Counter(file.suffix.lower().lstrip(".") for file in path.rglob("*") if file.is_file())
+            images = sum(suffixes[suffix] for suffix in IMAGE_SUFFIXES)
+            if suffixes["tar"]:
+                tar_sources.append(str(path))
+                beside += images
+            else:
+                roots.setdefault(os.path.abspath(path), path)  # noqa: PTH100 (links stay links)
+    return find_tars(tar_sources), list(roots.values()), beside
+
+
+def _folder_of(record: ShardRecord) -> str | None:
+    return None if record.is_tar else record.shard.rpartition("#")[0]
+
+
+def _folder_keys(database: Database, corpus: str, parts: Sequence[ShardRecord]) -> set[str]:
+    """Give the keys of a folder's pictures that are rows or failures of its finished parts."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    prefix = f"{folder}#"
-    keys = set(Corpus.open(database, corpus).keys("starts_with(shard, '" + prefix.replace("'", "''") + "')"))
+    if not parts:
+        return set()
+    names = [part.shard for part in parts]
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
     failures = Ledger(database, corpus).failures()
-    return keys | set(failures.filter(pc.starts_with(failures.column("shard"), prefix)).column("key").to_pylist())
+    failed = failures.filter(pc.is_in(failures.column("shard"), pa.array(names, pa.string())))
+    return set(Corpus.open(database, corpus).keys(f"shard IN ({quoted})")) | set(failed.column("key").to_pylist())
 
 
 def _only_job(plan: EmbeddingPlan) -> AbstractContextManager[None]:
@@ -239,6 +278,6 @@ def _open_or_create(plan: EmbeddingPlan, encoder: Encoder) -> Corpus:
         encoder.space,
         here=f"corpus {corpus.name!r} holds",
         there="this job would add those of",
-        remedy=f"pass --model {corpus.space.model}, or another --corpus",
+        remedy=f"pass {corpus.space.options}, or another --corpus",
     )
     return corpus

@@ -6,7 +6,7 @@ rows. A shard without a record that left something behind is undone before work 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -68,10 +68,17 @@ class Ledger:
         """Write that a shard is done. Nothing of it is written after this."""
         self._append(self._shards, [asdict(record)], _record_schema())
 
-    def undo_unfinished(self, corpus: Corpus) -> list[str]:
-        """Remove what an interrupted run wrote of shards that it did not finish.
+    def undo_unfinished(self, corpus: Corpus, read_again: Collection[str]) -> list[str]:
+        """Remove what an interrupted run wrote of a shard that it did not finish.
 
         Costs two row counts where there is nothing to undo.
+
+        Parameters
+        ----------
+        corpus
+            The corpus.
+        read_again
+            The shards that will be read next: nothing else is ever removed.
 
         Returns
         -------
@@ -81,16 +88,30 @@ class Ledger:
         Raises
         ------
         TailwagError
-            When rows and records still do not agree: something else wrote to the corpus.
+            When there are rows that no record accounts for and that would not be read again: another job was
+            interrupted, the records were lost, or something else wrote to the corpus. Nothing is removed then.
         """
         records = self.records().values()
         rows, failed = sum(record.rows for record in records), sum(record.failures for record in records)
-        undone: set[str] = set()
-        if len(corpus) != rows:
-            undone |= _undo(corpus, corpus.column("shard").unique().to_pylist(), records)
+        if (len(corpus), self.failure_count()) == (rows, failed):
+            return []
         failures = self._database.try_table(self._failures)
-        if failures is not None and failures.count_rows() != failed:
-            undone |= _undo(failures, failures.to_table(columns=["shard"]).column(0).unique().to_pylist(), records)
+        written = set(corpus.column("shard").unique().to_pylist())
+        if failures is not None:
+            written |= set(failures.to_table(columns=["shard"]).column(0).unique().to_pylist())
+        undone = written - {record.shard for record in records}
+        lost = sorted(undone - set(read_again))
+        if lost:
+            raise TailwagError(
+                f"corpus {corpus.name!r} holds shard {lost[0]!r} without a record that it was finished"
+                + (f" (and {len(lost) - 1} more)" if len(lost) > 1 else "")
+                + ", and this command would not read it again: give the command that was interrupted first, or "
+                "embed into a new corpus"
+            )
+        for shard in undone:
+            for table in (corpus, failures):
+                if table is not None:
+                    table.delete("shard = '" + shard.replace("'", "''") + "'")
         if (len(corpus), self.failure_count()) != (rows, failed):
             raise TailwagError(
                 f"corpus {corpus.name!r} has {len(corpus):,} rows and {self.failure_count():,} failures, its finished "
@@ -106,13 +127,6 @@ class Ledger:
             written = pa.Table.from_pylist(rows, schema=schema)
             mode = "append" if self._database.has_table(table) else "create"
             lance.write_dataset(written, self._database.table_uri(table), mode=mode, schema=schema)
-
-
-def _undo(table: Any, shards: Iterable[str], records: Iterable[ShardRecord]) -> set[str]:
-    unfinished = set(shards) - {record.shard for record in records}
-    for shard in unfinished:
-        table.delete("shard = '" + shard.replace("'", "''") + "'")
-    return unfinished
 
 
 def _failure_schema() -> Any:

@@ -30,6 +30,6 @@ def only_writer(path: Path, refusal: str) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise TailwagError(refusal) from error
         yield

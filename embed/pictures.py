@@ -5,6 +5,8 @@ A corpus stores vectors, not pictures: shards stay where they are, and a few pic
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +45,9 @@ def read_pictures(corpus: Corpus, keys: Sequence[str]) -> list[Picture]:
     NotFound
         When a key is not in the corpus.
     """
-    shard_of = dict(zip(keys, corpus.take(keys, ["shard"]).column("shard").to_pylist(), strict=True))
+    rows = corpus.take(keys, ["shard", "sha256"])
+    shard_of = dict(zip(keys, rows.column("shard").to_pylist(), strict=True))
+    digest_of = dict(zip(keys, rows.column("sha256").to_pylist(), strict=True))
     records = Ledger(corpus.database, corpus.name).records()
     keys_of: dict[str, list[str]] = defaultdict(list)
     for key, shard in shard_of.items():
@@ -51,6 +55,9 @@ def read_pictures(corpus: Corpus, keys: Sequence[str]) -> list[Picture]:
     pictures: dict[str, Picture] = {}
     for shard, members in keys_of.items():
         for picture in _read_shard(members, shard, records.get(shard)):
+            # What is shown for a row must be what was embedded as that row.
+            if picture.data is not None and hashlib.sha256(picture.data).hexdigest() != digest_of[picture.key]:
+                picture = Picture(picture.key, None, "its picture has changed since it was embedded")
             pictures[picture.key] = picture
     return [pictures[key] for key in keys]
 
@@ -64,7 +71,8 @@ def _read_shard(keys: list[str], shard: str, record: ShardRecord | None) -> list
     read = read_tar_images if record.is_tar else read_folder_images
     try:
         found = read(Path(record.location), set(member_of.values()))
-    except OSError as error:
-        return [Picture(key, None, f"{record.location} cannot be read: {error.strerror or error}") for key in keys]
+    except (OSError, tarfile.TarError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return [Picture(key, None, f"{record.location} cannot be read: {reason}") for key in keys]
     absent = f"not in {record.location} any more"
     return [Picture(key, found.get(member), "" if member in found else absent) for key, member in member_of.items()]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tailwag.errors import TailwagError
 from tailwag.progress import Progress
 
 from .corpus import Corpus, corpus_schema, is_unit, sampling_number, vector_column
@@ -73,6 +74,7 @@ class ShardWork:
         self.failures: list[Failure] = []
         self._encoder = encoder
         self._shard = shard
+        self._fingerprint = shard.fingerprint()
         self._batches: list[_Batch] = []
         self._caption_seconds = 0.0
 
@@ -146,16 +148,29 @@ class ShardWork:
     def write(self, corpus: Corpus, ledger: Ledger, text: np.ndarray) -> ShardRecord:
         """Write failures, rows and, last, the record that the shard is done."""
         start = time.perf_counter()
-        rows = [row for batch in self._batches for row in batch.rows]
+        if self._shard.fingerprint() != self._fingerprint:
+            raise TailwagError(
+                f"{self._shard.location} was changed while it was read, and nothing of it was written: give the "
+                "command again"
+            )
+        image = [batch.vectors for batch in self._batches if batch.vectors is not None]
+        fine = is_unit(text)
+        rows = []
+        for row, good in zip((row for batch in self._batches for row in batch.rows), fine, strict=True):
+            if good:
+                rows.append(row)
+            else:
+                detail = "the model's caption vector is not finite or has no length"
+                self.failures.append(self._failure(row.key, Reason.EMBEDDING_NOT_FINITE, detail))
         ledger.add_failures(self.failures)
         if rows:
-            corpus.append(self._table(corpus, rows, text))
+            corpus.append(self._table(corpus, rows, np.concatenate(image)[fine], text[fine]))
         record = ShardRecord(
             shard=self._shard.name,
             location=str(self._shard.location),
             is_tar=self._shard.is_tar,
             size=self._shard.size,
-            fingerprint=self._shard.fingerprint(),
+            fingerprint=self._fingerprint,
             samples=len(rows) + len(self.failures),
             rows=len(rows),
             failures=len(self.failures),
@@ -167,10 +182,9 @@ class ShardWork:
         ledger.add_record(record)
         return record
 
-    def _table(self, corpus: Corpus, rows: list[_Row], text: np.ndarray) -> Any:
+    def _table(self, corpus: Corpus, rows: list[_Row], image: np.ndarray, text: np.ndarray) -> Any:
         import pyarrow as pa
 
-        image = np.concatenate([batch.vectors for batch in self._batches if batch.vectors is not None])
         columns: dict[str, Any] = {column.name: [getattr(row, column.name) for row in rows] for column in fields(_Row)}
         columns["shard"] = [self._shard.name] * len(rows)
         columns["u"] = [sampling_number(row.key) for row in rows]

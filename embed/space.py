@@ -62,6 +62,11 @@ class Space:
         """The model as a person would say it: ``ViT-B-32/laion2b_s34b_b79k``."""
         return f"{self.model}/{self.pretrained}" if self.pretrained else self.model
 
+    @property
+    def options(self) -> str:
+        """The options with which a command names this model."""
+        return f"--model {self.model}" + (f" --pretrained {self.pretrained}" if self.pretrained else "")
+
     def to_json(self) -> str:
         """Write all fields as JSON."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -32,7 +32,8 @@ if way == "as torch does":
     open_clip_loading.keep_freed_memory = lambda: False
 from tailwag.embed.encoder import Encoder
 encoder = Encoder.load(model, device="cpu")
-side = json.loads(encoder.space.preprocessing)["size"][0]
+size = json.loads(encoder.space.preprocessing)["size"]
+side = size if isinstance(size, int) else size[0]
 pixels = torch.rand(batch, 3, side, side)
 threads = (os.cpu_count() or 1) if way == "and a thread a core" else 1
 with encoder.shared_by_threads() if threads > 1 else contextlib.nullcontext(), ThreadPoolExecutor(threads) as pool:

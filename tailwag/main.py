@@ -60,8 +60,7 @@ class CommandGroup(click.Group):
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tailwag")
 @click.option("--debug", is_flag=True, help="Show the traceback of a stated error.")
-@click.pass_context
-def group(ctx: click.Context, debug: bool) -> None:
+def group(debug: bool) -> None:
     """How many images in this pretraining set look like X?
 
     \b
@@ -70,7 +69,6 @@ def group(ctx: click.Context, debug: bool) -> None:
       tailwag embed SHARDS --corpus NAME --model ...  your own images into a corpus
       tailwag count NAME "red panda" --threshold 0.27 how many look like it
     """
-    ctx.obj = {"debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -83,7 +81,9 @@ def main(arguments: list[str] | None = None) -> Any:
             raise
         click.echo(f"tailwag: {error}", err=True)
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: that is no failure of ours.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        sys.exit(0)
+    except OSError as error:
+        # A disk that is full, a folder that may not be written: the system says what and where.
+        if debug or error.strerror is None:
+            raise
+        click.echo(f"tailwag: {error.filename or 'the system'}: {error.strerror}", err=True)
+        sys.exit(1)

@@ -71,7 +71,7 @@ def test_another_folder_of_the_same_name_is_refused(tmp_path, pets, encoder):
     other = tmp_path / "other" / "pets"
     other.mkdir(parents=True)
     (other / "a.jpg").write_bytes(picture(1))
-    with pytest.raises(BadInput, match="would take the same keys"):
+    with pytest.raises(BadInput, match="with the same keys"):
         embed(other, tmp_path / "db", encoder)
 
 
@@ -83,7 +83,11 @@ def test_pictures_are_found_again_and_missing_ones_say_so(tmp_path, pets, encode
     found = read_pictures(corpus, keys)
     assert [each.key for each in found] == keys
     assert [each.data for each in found] == [picture(3), (pets / "dogs" / "rex.jpg").read_bytes(), picture(0)]
+    (pets / "dogs" / "rex.jpg").write_bytes(picture(99))
+    assert read_pictures(corpus, keys)[1].missing == "its picture has changed since it was embedded"
     (pets / "dogs" / "rex.jpg").unlink()
+    sound_shard(tmp_path / "set" / "00000.tar", range(1)).write_bytes(b"no tar any more" * 100)
+    assert "cannot be read" in read_pictures(corpus, keys)[0].missing
     (tmp_path / "set" / "00000.tar").unlink()
     gone = read_pictures(corpus, keys)
     assert all(each.data is None for each in gone)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
+import numpy as np
 import pytest
 
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.encoder import Encoder
-from tailwag.embed.job import plan_embedding, run_embedding
+from tailwag.embed.job import EmbeddingPlan, plan_embedding, run_embedding
 from tailwag.embed.ledger import Ledger
 from tailwag.errors import BadInput, SpaceMismatch, TailwagError
 
 from ..conftest import make_tiny_model
-from .shards import sound_members, sound_shard, write_tar
+from .shards import picture, sound_members, sound_shard, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +135,86 @@ def test_a_second_job_on_the_same_corpus_is_refused_while_the_first_runs(tmp_pat
     assert run_embedding(plan, encoder, on_shard=second).rows == 12
     assert run_embedding(plan, encoder).samples == 0
     assert run(source, tmp_path / "db", encoder).samples == 0
+
+
+def test_a_folders_last_part_is_read_again_when_the_job_died_before_its_record(tmp_path, encoder, monkeypatch):
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.jpg").write_bytes(picture(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add_record", lambda *_: (_ for _ in ()).throw(Stopped))
+        with pytest.raises(Stopped):
+            run(folder, tmp_path / "db", encoder)
+    assert len(Corpus.open(tmp_path / "db", "c")) == 5
+    report = run(folder, tmp_path / "db", encoder)
+    assert (report.undone, report.rows) == (["pets#00000"], 5)
+    assert len(Corpus.open(tmp_path / "db", "c")) == 5
+
+
+def test_rows_without_a_record_are_never_removed_by_a_command_that_would_not_read_them_again(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    shutil.rmtree(tmp_path / "db" / "c.shards.lance")
+    sound_shard(tmp_path / "more" / "00000.tar", range(2))
+    with pytest.raises(TailwagError, match="holds shard 'set/00000' without a record .*and 2 more"):
+        run(tmp_path / "more", tmp_path / "db", encoder)
+    assert len(Corpus.open(tmp_path / "db", "c")) == 12
+
+
+def test_a_damaged_ledger_is_not_taken_for_none(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    shutil.rmtree(tmp_path / "db" / "c.shards.lance" / "_versions")
+    with pytest.raises(TailwagError, match="c.shards.lance cannot be opened"):
+        run(source, tmp_path / "db", encoder)
+
+
+def test_a_shard_that_changes_while_it_is_read_is_not_written(tmp_path, source, encoder, monkeypatch):
+    true_read = EmbeddingPlan.read
+
+    def replacing(plan, shard):
+        yield from true_read(plan, shard)
+        write_tar(shard.location, [("other.jpg", picture(1)), *sound_members(range(3))])
+
+    monkeypatch.setattr(EmbeddingPlan, "read", replacing)
+    with pytest.raises(TailwagError, match="was changed while it was read, and nothing of it was written"):
+        run(source, tmp_path / "db", encoder)
+    assert len(Corpus.open(tmp_path / "db", "c")) == 0
+
+
+def test_a_caption_vector_that_is_no_number_is_a_failure(tmp_path, source, encoder, monkeypatch):
+    true_encode = encoder.encode_texts
+
+    def overflowing(texts, *arguments):
+        vectors = true_encode(texts, *arguments)
+        vectors[[text == "picture number 2" for text in texts]] = np.nan
+        return vectors
+
+    monkeypatch.setattr(encoder, "encode_texts", overflowing)
+    report = run(source, tmp_path / "db", encoder)
+    assert (report.samples, report.rows) == (15, 9)
+    assert report.reasons == {"not an image": 3, "embedding not finite": 3}
+
+
+@pytest.mark.parametrize("twice", [["pets", "pets"], ["pets", "./pets"]])
+def test_a_folder_that_is_named_twice_is_read_once(tmp_path, encoder, monkeypatch, twice):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "a.jpg").write_bytes(picture(1))
+    monkeypatch.chdir(tmp_path)
+    assert run_embedding(plan_embedding(twice, tmp_path / "db", "c"), encoder).rows == 1
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    for parent in ("one", "two"):
+        (tmp_path / parent / "pets").mkdir(parents=True)
+        (tmp_path / parent / "pets" / "a.jpg").write_bytes(picture(1))
+    with pytest.raises(BadInput, match="would hold two folders 'pets'"):
+        plan_embedding([str(tmp_path / "one" / "pets"), str(tmp_path / "two" / "pets")], tmp_path / "db", "c")
+
+
+def test_a_pattern_finds_folders_of_images_too_and_images_beside_tars_are_told(tmp_path, source):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "a.jpg").write_bytes(picture(1))
+    (source / "cover.jpg").write_bytes(picture(1))
+    plan = plan_embedding([str(tmp_path / "*")], tmp_path / "db", "c")
+    assert [shard.name for shard in plan.shards] == ["set/00000", "set/00001", "set/00002", "pets#00000"]
+    assert plan.images_beside_tars == 1
