@@ -223,7 +223,10 @@ def make_world(plan: WorldPlan, out: Path, workers: int | None = None, progress:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out} exists and is not an empty folder: name another one, or remove it first")
     out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{out} cannot be made ({error.strerror}): name a folder that you may write to") from error
     progress = progress or NoProgress()
     workers = min(workers or len(os.sched_getaffinity(0)), plan.n_shards)
     truths: list[list[dict[str, Any]]] = [[] for _ in range(plan.n_shards)]

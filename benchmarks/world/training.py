@@ -166,6 +166,8 @@ def check_start(plan: TrainingPlan, folder: Path, resume: bool) -> None:
     ------
     BadInput
     """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder: name one for the model and its checkpoint")
     left = checkpoint_plan(folder)
     if resume and left is None:
         raise BadInput(f"{folder} holds no {CHECKPOINT_FILE} to go on from: leave out --resume to begin a run there")

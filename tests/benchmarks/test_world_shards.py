@@ -202,6 +202,12 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be made"):
+        make_world(WorldPlan(10), tmp_path / "file" / "world")
+
+
 def test_the_command_makes_a_world(tmp_path):
     result = CliRunner().invoke(world, ["make", str(tmp_path / "w"), "--n", "20", "--exponent", "0"])
     assert result.exit_code == 0, result.output
