@@ -59,32 +59,45 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
 
     if len(data) > MAX_FILE_BYTES:
         raise UndecodableImage(Reason.FILE_TOO_LARGE, f"{len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
-    with warnings.catch_warnings():
-        # The limit is enforced here, so Pillow's warning about it would say the same again.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(BytesIO(data), formats=_FORMATS)
-        except Image.DecompressionBombError as error:
-            raise UndecodableImage(Reason.DECOMPRESSION_BOMB, str(error)) from None
-        except UnidentifiedImageError:
-            raise UndecodableImage(Reason.NOT_AN_IMAGE, f"{len(data):,} bytes beginning {data[:12]!r}") from None
-        except Exception as error:  # Pillow's plugins raise whatever a damaged header makes them trip over
-            raise UndecodableImage(Reason.DAMAGED_IMAGE, _short(error)) from None
-        if image.width * image.height > max_pixels:
-            raise UndecodableImage(
-                Reason.DECOMPRESSION_BOMB, f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}"
-            )
-        if max(image.size) > MAX_ASPECT * min(image.size):
-            raise UndecodableImage(
-                Reason.DECOMPRESSION_BOMB,
-                f"{image.width} x {image.height} pixels, one side is more than {MAX_ASPECT} times the other",
-            )
-        try:
-            image.load()
-        except Exception as error:
-            reason = Reason.TRUNCATED_IMAGE if "truncated" in str(error).lower() else Reason.DAMAGED_IMAGE
-            raise UndecodableImage(reason, _short(error)) from None
-    return image
+    # The limit is enforced here, so Pillow's warning about it would say the same again. Set for the process, since
+    # filters that are put back are not safe among threads.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UndecodableImage(Reason.DECOMPRESSION_BOMB, str(error)) from None
+    except UnidentifiedImageError:
+        raise UndecodableImage(Reason.NOT_AN_IMAGE, f"{len(data):,} bytes beginning {data[:12]!r}") from None
+    except Exception as error:  # Pillow's plugins raise whatever a damaged header makes them trip over
+        raise UndecodableImage(Reason.DAMAGED_IMAGE, _short(error)) from None
+    if image.width * image.height > max_pixels:
+        raise UndecodableImage(
+            Reason.DECOMPRESSION_BOMB, f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}"
+        )
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise UndecodableImage(
+            Reason.DECOMPRESSION_BOMB,
+            f"{image.width} x {image.height} pixels, one side is more than {MAX_ASPECT} times the other",
+        )
+    try:
+        image.load()
+    except Exception as error:
+        reason = Reason.TRUNCATED_IMAGE if "truncated" in str(error).lower() else Reason.DAMAGED_IMAGE
+        raise UndecodableImage(reason, _short(error)) from None
+    return _eight_bits(image)
+
+
+def _eight_bits(image: Image) -> Image:
+    """Scale grey values of more than eight bits, which Pillow's own conversion would cut off: to it they are white."""
+    if image.mode != "I" and image.mode != "F" and not image.mode.startswith("I;16"):
+        return image
+    import numpy as np
+    from PIL import Image as PillowImage
+
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise UndecodableImage(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}, {values.min():g} to {values.max():g}")
+    return PillowImage.fromarray((values / 257).round().astype(np.uint8))
 
 
 def _short(error: BaseException) -> str:

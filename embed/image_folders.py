@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tailwag.errors import BadInput, NotFound
 
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
-from .sources import Found, Sample, Shard
+from .sources import Found, Sample, Shard, printable
 
 # Small enough to commit often, large enough that a commit costs nothing beside the encoding.
 FILES_PER_SHARD = 1000
@@ -36,19 +37,21 @@ class ImageFolder:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 (links stay links)
         self.name = self.root.name
+        if not self.name:
+            raise BadInput(f"{root} has no name to begin its keys with: name a folder below it")
         self._captions = _captions_of_tables(self.root)
+        self._texts: dict[str, Path] = {}
         pictures, texts = set(), set()
-        for path in sorted(self.root.rglob("*")):
+        for path in _files(self.root):
             suffix = path.suffix.lower().lstrip(".")
             relative = path.relative_to(self.root)
-            if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-                continue
             if suffix in IMAGE_SUFFIXES:
                 pictures.add(relative.as_posix())
             elif suffix == "txt":
                 texts.add(relative.as_posix())
+                self._texts[_without_suffix(relative.as_posix())] = path
         with_picture = {_without_suffix(picture) for picture in pictures}
         lonely = {text for text in texts if _without_suffix(text) not in with_picture}
         self.files = tuple(sorted(pictures | lonely | (set(self._captions) - pictures)))
@@ -84,23 +87,41 @@ class ImageFolder:
             yield self._read(f"{self.name}/{file}", shard.name, file)
 
     def _read(self, key: str, shard: str, file: str) -> Found:
-        path = self.root / file
-        if file.endswith(".txt") or not path.is_file():
+        path, text = self.root / file, self._texts.get(_without_suffix(file))
+        if printable(key) != key:
+            return Failure(printable(key), shard, Reason.KEY_NOT_UTF8, "the file's name is not UTF-8")
+        if file.lower().endswith(".txt") or not path.is_file():
             return Failure(key, shard, Reason.NO_IMAGE, "a caption without an image")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{path.stat().st_size:,} bytes")
-        text = path.with_suffix(".txt")
         try:
-            caption = self._captions.get(file) or (text.read_text("utf-8").strip() if text.is_file() else "")
-        except UnicodeDecodeError as error:
-            return Failure(key, shard, Reason.CAPTION_NOT_UTF8, str(error)[:200])
+            if path.stat().st_size > MAX_FILE_BYTES:
+                return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{path.stat().st_size:,} bytes")
+            caption = self._captions.get(file) or (text.read_text("utf-8").strip() if text else "")
+            caption.encode("utf-8")
+            image = path.read_bytes()
+        except UnicodeError as error:
+            return Failure(key, shard, Reason.CAPTION_NOT_UTF8, printable(str(error))[:200])
+        except OSError as error:
+            return Failure(key, shard, Reason.CANNOT_BE_READ, error.strerror or type(error).__name__)
         parent = Path(file).parent.as_posix()
-        return Sample(key, path.read_bytes(), caption, label=None if parent == "." else parent)
+        return Sample(key, image, caption, label=None if parent == "." else parent)
 
 
 def read_folder_images(root: Path, files: Collection[str]) -> dict[str, bytes]:
     """Read some pictures of a folder; those that are not there any more are left out."""
     return {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
+
+
+def _files(root: Path) -> list[Path]:
+    """List the files of a folder and its sub-folders, hidden ones left out; one that cannot be read is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    found = []
+    for folder, below, files in os.walk(root, onerror=refuse):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+    return found
 
 
 def _without_suffix(file: str) -> str:
@@ -111,17 +132,19 @@ def _captions_of_tables(root: Path) -> dict[str, str]:
     """Read every CSV and JSONL that lies directly in the folder and names files and captions."""
     captions: dict[str, str] = {}
     for path in sorted(root.glob("*")):
-        if path.suffix not in (".csv", ".jsonl") or not path.is_file():
+        if path.suffix not in (".csv", ".jsonl") or path.name.startswith(".") or not path.is_file():
             continue
         try:
             if path.suffix == ".csv":
                 with path.open(encoding="utf-8-sig", newline="") as file:
                     records: list[Mapping[str, str]] = list(csv.DictReader(file))
             else:
-                records = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        except ValueError as error:
+                records = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+        except (ValueError, RecursionError, csv.Error) as error:
             raise BadInput(f"{path} cannot be read as {path.suffix[1:]} in UTF-8: {error}") from error
         for number, record in enumerate(records, start=1):
+            if not isinstance(record, dict):
+                raise BadInput(f"{path}, record {number}: expected an object, found {type(record).__name__}")
             name = next((record[column] for column in _FILE_COLUMNS if record.get(column)), None)
             caption = next((record[column] for column in _CAPTION_COLUMNS if record.get(column) is not None), None)
             if name is None or caption is None:
@@ -129,5 +152,9 @@ def _captions_of_tables(root: Path) -> dict[str, str]:
                     f"{path}, record {number}: needs a column {_FILE_COLUMNS[0]!r} with the file's path in the "
                     f"folder and a column {_CAPTION_COLUMNS[0]!r}"
                 )
-            captions[Path(name).as_posix()] = str(caption)
+            file_name = os.path.normpath(str(name))
+            if Path(file_name).is_absolute() or file_name.startswith(".."):
+                raise BadInput(f"{path}, record {number}: {name} lies outside the folder: name files within it")
+            # A file that comes several times (a caption each) keeps its first one: a row has one caption.
+            captions.setdefault(Path(file_name).as_posix(), str(caption))
     return captions

@@ -82,7 +82,7 @@ class Shard:
     def fingerprint(self) -> str:
         """Recognise the shard again: a digest of its size and both its ends, or of a folder part's list of files."""
         if not self.is_tar:
-            return hashlib.sha256("\n".join(self.files).encode()).hexdigest()
+            return hashlib.sha256(os.fsencode("\n".join(self.files))).hexdigest()
         ends = 64 << 10
         digest = hashlib.sha256(str(self.size).encode())
         with self.location.open("rb") as file:
@@ -90,6 +90,11 @@ class Shard:
             file.seek(max(0, self.size - ends))
             digest.update(file.read(ends))
         return digest.hexdigest()
+
+
+def printable(text: str) -> str:
+    """Give a text that a table can store: what is not UTF-8 in it is spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -106,7 +111,8 @@ def expand_braces(pattern: str) -> list[str]:
     numbers = _RANGE.fullmatch(match[1])
     if numbers:
         first, last = numbers.groups()
-        width = len(first) if first.startswith("0") or len(first) == len(last) else 0
+        padded = any(len(number) > 1 and number.startswith("0") for number in (first, last))
+        width = max(len(first), len(last)) if padded else 0
         step = 1 if int(first) <= int(last) else -1
         choices = [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
     else:
@@ -135,7 +141,7 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
     for source in sources:
         if "://" in source:
             raise BadInput(f"{source} is not on this machine: shards are read from folders; copy or mount them first")
-        for pattern in expand_braces(source):
+        for pattern in [source] if Path(source).exists() else expand_braces(source):
             if _GLOB_CHARACTERS & set(pattern) and not Path(pattern).exists():
                 paths = sorted(Path(path) for path in glob(pattern))  # noqa: PTH207 (patterns may be absolute)
                 if not paths:
@@ -144,7 +150,7 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
                 paths = [Path(pattern)]
             for path in paths:
                 if path.is_dir():
-                    found.extend(sorted(path.rglob("*.tar")))
+                    found.extend(sorted(tar for tar in path.rglob("*.tar") if tar.is_file()))
                 elif path.is_file():
                     found.append(path)
                 else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
-from .sources import Found, Sample, Shard
+from .sources import Found, Sample, Shard, printable
 
 _ZERO_BLOCK = bytes(tarfile.BLOCKSIZE)
 # The fields that name a label, the one made for people first.
@@ -43,11 +43,15 @@ def read_tar(shard: Shard) -> Iterator[Found]:
             break
         except _BreaksOff as end:
             # The sample in whose midst the archive ends may lack a member, so it does not become a row.
-            key = f"{shard.name}/{end.stem}" if end.stem is not None else shard.name
+            key = printable(f"{shard.name}/{end.stem}") if end.stem is not None else shard.name
             empty = end.stem is None and not seen
             yield Failure(key, shard.name, Reason.EMPTY_SHARD if empty else Reason.TRUNCATED_SHARD, str(end))
             return
         key = f"{shard.name}/{stem}"
+        if printable(key) != key:
+            seen.add(stem)
+            yield Failure(printable(key), shard.name, Reason.KEY_NOT_UTF8, "the member's name is not UTF-8")
+            continue
         if stem in seen:
             yield Failure(key, shard.name, Reason.DUPLICATE_KEY, "the same key came before in this shard")
             continue
@@ -88,15 +92,18 @@ def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes | int]]]:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if not member.isfile():
+                # Folders are no samples; macOS writes a file of its own beside each (._x).
+                if member.isdir() or member.name.rpartition("/")[2].startswith("._"):
                     continue
                 name, suffix = _split(member.name)
+                if not member.isfile():
+                    suffix = f"link {suffix}"  # so that a sample of links is one without an image, and says why
                 # A suffix that comes twice under one stem is a second sample with the same key.
                 if stem is not None and (name != stem or suffix in members):
                     yield stem, members
                     members = {}
                 stem = name
-                file = tar.extractfile(member) if member.size <= MAX_FILE_BYTES else None
+                file = tar.extractfile(member) if member.isfile() and member.size <= MAX_FILE_BYTES else None
                 members[suffix] = member.size if file is None else file.read()
             # tarfile takes a missing end marker and a damaged header for the end; both mean that something is missing.
             assert tar.fileobj is not None
@@ -118,7 +125,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _sample(key: str, shard: str, members: dict[str, bytes | int]) -> Found:
     def fail(reason: Reason, detail: str) -> Failure:
-        return Failure(key, shard, reason, detail)
+        return Failure(key, shard, reason, printable(detail))
 
     images = [suffix for suffix in members if suffix in IMAGE_SUFFIXES]
     if not images:
@@ -130,16 +137,19 @@ def _sample(key: str, shard: str, members: dict[str, bytes | int]) -> Found:
         return fail(Reason.FILE_TOO_LARGE, f"{image:,} bytes, the limit is {MAX_FILE_BYTES:,}")
     try:
         metadata = _metadata(members.get("json"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return fail(Reason.METADATA_NOT_JSON, str(error)[:200])
     try:
         caption = _text(members["txt"]) if "txt" in members else str(metadata.get("caption") or "")
         label = next((str(metadata[name]) for name in _LABEL_FIELDS if metadata.get(name) is not None), None)
         if label is None and "cls" in members:
             label = _text(members["cls"]).strip()
-    except UnicodeDecodeError as error:
+        url = str(metadata.get("url") or "")
+        # JSON can hold halves of characters (a lone surrogate), which no table stores.
+        "".join((caption, label or "", url)).encode("utf-8")
+    except UnicodeError as error:
         return fail(Reason.CAPTION_NOT_UTF8, str(error)[:200])
-    return Sample(key, image, caption, str(metadata.get("url") or ""), label)
+    return Sample(key, image, caption, url, label)
 
 
 def _text(member: bytes | int) -> str:

@@ -239,7 +239,7 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
         source = resources.files("tailwag.configs") / "concepts" / f"{name}.toml"
         return parse_concepts(source.read_text("utf-8"), f"shipped set {name!r}", Path(), name)
     path = Path(name_or_path)
-    if not path.is_file():
+    if not is_file(path):
         raise NotFound(f"no concept set or file {name!r}; sets that ship: {', '.join(shipped_concepts())}")
     try:
         content = path.read_text("utf-8-sig")
@@ -255,6 +255,14 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
         raise BadInput(f"{path} names no concept: write one a line")
     refuse(str(path), list(find_mistakes([Concept(name) for name in names], "plain")))
     return ConceptSet(path.stem, tuple(Concept(name) for name in names))
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether something is a file; a text too long to be a path is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def refuse(where: str, mistakes: Sequence[str]) -> None:

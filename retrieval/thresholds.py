@@ -15,7 +15,7 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound, SpaceMismatch
 
 from ..embed.space import Space
-from .concepts import fold, refuse
+from .concepts import fold, is_file, refuse
 from .counting import check_thresholds
 
 # -1, -0.99, … 1: one pass answers them all.
@@ -99,11 +99,11 @@ def read_thresholds(text: str) -> np.ndarray | ThresholdTable:
     NotFound
         When it is neither numbers nor a file.
     """
-    if Path(text).is_file():
-        return read_threshold_table(Path(text))
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
+        if is_file(text):
+            return read_threshold_table(Path(text))
         raise NotFound(
             f"thresholds {text!r} are neither numbers separated by commas (0.24,0.26) nor a CSV file that exists"
         ) from None

@@ -1,0 +1,145 @@
+"""One odd sample never stops a job, and a source's mistakes are one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tailwag.embed.decoding import UndecodableImage, decode_image
+from tailwag.embed.encoder import Encoder
+from tailwag.embed.image_folders import ImageFolder
+from tailwag.embed.sources import find_tars
+from tailwag.errors import BadInput, NotFound
+from tailwag.retrieval.concepts import load_concepts
+from tailwag.retrieval.thresholds import read_thresholds
+
+from .shards import picture, sound_members, sound_shard, write_tar
+from .test_failures import embed
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model):
+    return Encoder.load(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([("bad.jpg", picture(1)), ("bad.json", json.dumps({"caption": "half \ud83d"}).encode())], "caption not UTF-8"),
+        ([("bad.jpg", picture(1)), ("bad.json", b"[" * 100_000)], "metadata not JSON"),
+        ([("bad.jpg", picture(1)), ("bad.json", b"[1]")], "metadata not JSON"),
+        ([("b\udce9d.jpg", picture(1))], "key not UTF-8"),
+    ],
+    ids=["half a character", "deep JSON", "a list", "a name in Latin-1"],
+)
+def test_an_odd_sample_is_a_failure_and_the_rest_lands(tmp_path, encoder, members, reason):
+    shard = write_tar(tmp_path / "set" / "0.tar", [*sound_members(range(2)), *members, *sound_members(range(2, 4))])
+    keys, reasons, _ = embed(shard, tmp_path / "db", encoder)
+    assert len(keys) == 4 and list(reasons.values()) == [reason]
+
+
+def test_links_are_failures_and_macos_companions_are_passed_over(tmp_path, encoder):
+    path = write_tar(
+        tmp_path / "set" / "0.tar", [("._a.jpg", b"x"), ("a.jpg", picture(1)), ("._a.txt", b"x"), ("a.txt", b"hi")]
+    )
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("b.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.jpg"
+        tar.addfile(link)
+    keys, reasons, failures = embed(path, tmp_path / "db", encoder)
+    assert keys == ["set/0/a"] and reasons == {"set/0/b": "no image"}
+    assert "link" in failures[0]["detail"]
+
+
+def test_a_picture_that_cannot_be_read_is_a_failure(tmp_path, encoder, monkeypatch):
+    (tmp_path / "pets").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "pets" / f"{name}.jpg").write_bytes(picture(1))
+    true_read = type(tmp_path).read_bytes
+
+    def refusing(path):
+        if path.name == "a.jpg":
+            raise PermissionError(13, "Permission denied")
+        return true_read(path)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refusing)
+    keys, reasons, _ = embed(tmp_path / "pets", tmp_path / "db", encoder)
+    assert keys == ["pets/b.jpg"] and reasons == {"pets/a.jpg": "cannot be read"}
+
+
+def test_a_file_name_that_is_not_utf8_is_a_failure(tmp_path, encoder):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "a.jpg").write_bytes(picture(1))
+    with open(os.fsencode(tmp_path / "pets") + b"/b\xe9.jpg", "wb") as file:  # noqa: PTH123
+        file.write(picture(2))
+    keys, reasons, _ = embed(tmp_path / "pets", tmp_path / "db", encoder)
+    assert keys == ["pets/a.jpg"] and list(reasons.values()) == ["key not UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.jsonl", "[1]\n", "record 1: expected an object, found list"),
+        ("c.jsonl", "{oops\n", "cannot be read as jsonl"),
+        ("c.csv", "file_name,caption\n../secret.png,x\n", r"record 1: ../secret.png lies outside the folder"),
+        ("c.csv", "file_name,caption\n/etc/passwd,x\n", "lies outside the folder"),
+        ("c.csv", "file_name,caption\na.jpg," + "x" * 200_000 + "\n", "cannot be read as csv"),
+    ],
+)
+def test_a_broken_caption_table_is_one_line(tmp_path, name, content, message):
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=message):
+        ImageFolder(tmp_path)
+
+
+def test_captions_of_a_table_are_found_under_any_spelling_of_the_path(tmp_path, encoder):
+    pets = tmp_path / "pets"
+    pets.mkdir()
+    (pets / "a.jpg").write_bytes(picture(1))
+    (pets / "b.jpg").write_bytes(picture(2))
+    (pets / "b.TXT").write_text("in capitals")
+    (pets / "c.jsonl").write_text(
+        '{"file_name": 5, "text": "x"}\n{"file_name": "x/../a.jpg", "text": "first\u2028line"}\n'
+    )
+    (pets / "._c.csv").write_bytes(b"\x00\x05\x16\x07")
+    folder = ImageFolder(pets)
+    found = {each.key: each for each in folder.read(folder.shards((), 0)[0])}
+    assert found["pets/a.jpg"].caption == "first\u2028line"
+    assert found["pets/b.jpg"].caption == "in capitals"
+
+
+def test_a_folder_that_is_called_like_a_tar_and_a_dangling_link_are_no_tars(tmp_path):
+    (tmp_path / "set" / "x.tar").mkdir(parents=True)
+    (tmp_path / "set" / "y.tar").symlink_to("nowhere")
+    sound = sound_shard(tmp_path / "set" / "z.tar", range(1))
+    assert find_tars([str(tmp_path / "set")]) == [sound]
+
+
+def test_a_path_with_braces_that_exists_is_taken_as_it_is(tmp_path):
+    sound = sound_shard(tmp_path / "x{1}" / "0.tar", range(1))
+    assert find_tars([str(tmp_path / "x{1}")]) == [sound]
+
+
+def test_grey_of_sixteen_bits_is_scaled_and_not_cut_off():
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    pixels = np.asarray(decode_image(buffer.getvalue()).convert("RGB"))[..., 0]
+    assert np.array_equal(pixels, (ramp / 257).round().astype(np.uint8))
+    buffer = io.BytesIO()
+    Image.fromarray(ramp.astype(np.float32)).save(buffer, "TIFF")
+    with pytest.raises(UndecodableImage, match="unsupported pixels: mode F"):
+        decode_image(buffer.getvalue())
+
+
+def test_values_too_long_for_a_path_are_read_as_what_they_are():
+    assert len(read_thresholds(",".join(["0.2500"] * 60))) == 60
+    with pytest.raises(NotFound):
+        load_concepts("x" * 300)
