@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tailwag.errors import BadInput, NotFound
 
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
-from .sources import Found, Sample, Shard, printable
+from .sources import Found, Sample, Shard, printable, require_printable
 
 # Small enough to commit often, large enough that a commit costs nothing beside the encoding.
 FILES_PER_SHARD = 1000
@@ -41,6 +42,7 @@ class ImageFolder:
         self.name = self.root.name
         if not self.name:
             raise BadInput(f"{root} has no name to begin its keys with: name a folder below it")
+        require_printable(self.root)
         self._captions = _captions_of_tables(self.root)
         self._texts: dict[str, Path] = {}
         pictures, texts = set(), set()
@@ -54,6 +56,7 @@ class ImageFolder:
                 self._texts[_without_suffix(relative.as_posix())] = path
         with_picture = {_without_suffix(picture) for picture in pictures}
         lonely = {text for text in texts if _without_suffix(text) not in with_picture}
+        self._pictures = frozenset(pictures)
         self.files = tuple(sorted(pictures | lonely | (set(self._captions) - pictures)))
         if not pictures:
             raise NotFound(f"{root} holds neither .tar shards nor images ({', '.join(IMAGE_SUFFIXES)})")
@@ -68,13 +71,13 @@ class ImageFolder:
         first
             Number of the first new shard.
         """
-        rest = [file for file in self.files if f"{self.name}/{file}" not in done]
+        rest = [file for file in self.files if printable(f"{self.name}/{file}") not in done]
         parts = [tuple(rest[start : start + FILES_PER_SHARD]) for start in range(0, len(rest), FILES_PER_SHARD)]
         return [
             Shard(
                 f"{self.name}#{first + number:05d}",
                 self.root,
-                sum((self.root / file).stat().st_size for file in part if (self.root / file).is_file()),
+                sum(_size(self.root / file) for file in part),
                 part,
                 len(part),
             )
@@ -90,16 +93,21 @@ class ImageFolder:
         path, text = self.root / file, self._texts.get(_without_suffix(file))
         if printable(key) != key:
             return Failure(printable(key), shard, Reason.KEY_NOT_UTF8, "the file's name is not UTF-8")
-        if file.lower().endswith(".txt") or not path.is_file():
+        if file not in self._pictures and (file.lower().endswith(".txt") or not os.path.isfile(path)):  # noqa: PTH113
             return Failure(key, shard, Reason.NO_IMAGE, "a caption without an image")
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{path.stat().st_size:,} bytes")
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                return Failure(key, shard, Reason.CANNOT_BE_READ, "not a regular file")
+            if status.st_size > MAX_FILE_BYTES:
+                return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{status.st_size:,} bytes")
             caption = self._captions.get(file) or (text.read_text("utf-8").strip() if text else "")
             caption.encode("utf-8")
             image = path.read_bytes()
         except UnicodeError as error:
             return Failure(key, shard, Reason.CAPTION_NOT_UTF8, printable(str(error))[:200])
+        except FileNotFoundError:
+            return Failure(key, shard, Reason.CANNOT_BE_READ, "its file has gone")
         except OSError as error:
             return Failure(key, shard, Reason.CANNOT_BE_READ, error.strerror or type(error).__name__)
         parent = Path(file).parent.as_posix()
@@ -122,6 +130,14 @@ def _files(root: Path) -> list[Path]:
         below[:] = sorted(name for name in below if not name.startswith("."))
         found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
     return found
+
+
+def _size(path: Path) -> int:
+    """Give a file's size; 0 for what cannot be looked at, which is told where it is read."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _without_suffix(file: str) -> str:

@@ -82,7 +82,8 @@ class Shard:
     def fingerprint(self) -> str:
         """Recognise the shard again: a digest of its size and both its ends, or of a folder part's list of files."""
         if not self.is_tar:
-            return hashlib.sha256(os.fsencode("\n".join(self.files))).hexdigest()
+            # As os.fsencode, and taking the halves of characters that JSON can hold as well.
+            return hashlib.sha256("\n".join(self.files).encode("utf-8", "surrogatepass")).hexdigest()
         ends = 64 << 10
         digest = hashlib.sha256(str(self.size).encode())
         with self.location.open("rb") as file:
@@ -95,6 +96,20 @@ class Shard:
 def printable(text: str) -> str:
     """Give a text that a table can store: what is not UTF-8 in it is spelt out."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def require_printable(path: Path) -> None:
+    """Refuse a source whose path no table can store: keys and the record of where pictures lie are made of it.
+
+    Raises
+    ------
+    BadInput
+        When the path is not UTF-8.
+    """
+    if printable(str(path)) != str(path):
+        raise BadInput(
+            f"{printable(str(path))}: the path is not UTF-8, and keys are made of it: rename the folder or file"
+        )
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -167,12 +182,13 @@ def tar_shards(paths: Sequence[Path]) -> list[Shard]:
     Raises
     ------
     BadInput
-        When two would have the same name: their rows could not be told apart.
+        When two would have the same name (their rows could not be told apart), or a path is not UTF-8.
     """
     shards: dict[str, Shard] = {}
     for path in paths:
         if path.suffix != ".tar":
             raise BadInput(f"{path} is neither a .tar file nor a folder")
+        require_printable(path)
         name = f"{path.parent.name}/{path.stem}"
         if name in shards:
             raise BadInput(

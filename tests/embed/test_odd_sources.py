@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tailwag.embed.corpus import Corpus
 from tailwag.embed.decoding import UndecodableImage, decode_image
 from tailwag.embed.encoder import Encoder
+from tailwag.embed.failures import Failure
 from tailwag.embed.image_folders import ImageFolder
-from tailwag.embed.sources import find_tars
+from tailwag.embed.sources import find_tars, tar_shards
 from tailwag.errors import BadInput, NotFound
 from tailwag.retrieval.concepts import load_concepts
 from tailwag.retrieval.thresholds import read_thresholds
@@ -79,7 +81,58 @@ def test_a_file_name_that_is_not_utf8_is_a_failure(tmp_path, encoder):
     with open(os.fsencode(tmp_path / "pets") + b"/b\xe9.jpg", "wb") as file:  # noqa: PTH123
         file.write(picture(2))
     keys, reasons, _ = embed(tmp_path / "pets", tmp_path / "db", encoder)
-    assert keys == ["pets/a.jpg"] and list(reasons.values()) == ["key not UTF-8"]
+    assert keys == ["pets/a.jpg"] and reasons == {"pets/b\\udce9.jpg": "key not UTF-8"}
+    assert ImageFolder(tmp_path / "pets").shards({*keys, *reasons}, 1) == []  # told once, not with every command
+
+
+def test_half_a_character_in_a_tables_file_name_is_a_failure(tmp_path, encoder):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "pets" / "c.jsonl").write_text(
+        json.dumps({"file_name": "\ud83d.jpg", "text": "x"})
+        + "\n"
+        + json.dumps({"file_name": "a.jpg", "text": "\ud83d"})
+    )
+    _, reasons, _ = embed(tmp_path / "pets", tmp_path / "db", encoder)
+    assert sorted(reasons.values()) == ["caption not UTF-8", "key not UTF-8"]
+
+
+def test_a_source_whose_path_is_not_utf8_is_refused(tmp_path):
+    odd = tmp_path / "caf\udce9"
+    sound = sound_shard(odd / "0.tar", range(1))
+    with pytest.raises(BadInput, match=r"caf\\udce9/0.tar: the path is not UTF-8"):
+        tar_shards([sound])
+    with pytest.raises(BadInput, match="the path is not UTF-8"):
+        ImageFolder(odd)
+
+
+def test_a_caption_may_hold_any_character(tmp_path, encoder):
+    caption = "nul \0 and \U0001f43e"
+    shard = write_tar(tmp_path / "set" / "0.tar", [("a.jpg", picture(1)), ("a.txt", caption.encode())])
+    embed(shard, tmp_path / "db", encoder)
+    assert Corpus.open(tmp_path / "db", "c").column("caption").to_pylist() == [caption]
+
+
+def test_a_picture_that_has_gone_since_is_told_apart_from_a_caption_without_one(tmp_path):
+    pets = tmp_path / "pets"
+    pets.mkdir()
+    for name in ("a", "b", "dir"):
+        (pets / f"{name}.jpg").write_bytes(picture(1))
+    long = "x" * 300 + ".jpg"
+    (pets / "c.csv").write_text(f"file_name,caption\nlost.jpg,x\n{long},x\n")
+    folder = ImageFolder(pets)
+    (shard,) = folder.shards((), 0)
+    (pets / "a.jpg").unlink()
+    (pets / "dir.jpg").unlink()
+    os.mkfifo(pets / "dir.jpg")
+    found = {each.key: each for each in folder.read(shard)}
+    told = {key: (each.reason, each.detail) for key, each in found.items() if isinstance(each, Failure)}
+    assert told == {
+        "pets/a.jpg": ("cannot be read", "its file has gone"),
+        "pets/dir.jpg": ("cannot be read", "not a regular file"),
+        "pets/lost.jpg": ("no image", "a caption without an image"),
+        f"pets/{long}": ("no image", "a caption without an image"),
+    }
 
 
 @pytest.mark.parametrize(
