@@ -6,11 +6,13 @@ Not here: tar shards (`tar_shards.py`).
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tailwag.errors import BadInput, NotFound
 
@@ -22,6 +24,8 @@ from .sources import Found, Sample, Shard, printable, require_printable
 FILES_PER_SHARD = 1000
 _FILE_COLUMNS = ("file_name", "file", "filename", "image", "path")
 _CAPTION_COLUMNS = ("caption", "text")
+# Tables of these names are meant as captions whatever their columns.
+_CAPTION_TABLES = ("captions", "metadata")
 
 
 class ImageFolder:
@@ -43,10 +47,11 @@ class ImageFolder:
         if not self.name:
             raise BadInput(f"{root} has no name to begin its keys with: name a folder below it")
         require_printable(self.root)
-        self._captions = _captions_of_tables(self.root)
+        listed = _files(self.root)
+        self._captions = _captions_of_tables(self.root, listed)
         self._texts: dict[str, Path] = {}
         pictures, texts = set(), set()
-        for path in _files(self.root):
+        for path in listed:
             suffix = path.suffix.lower().lstrip(".")
             relative = path.relative_to(self.root)
             if suffix in IMAGE_SUFFIXES:
@@ -144,33 +149,66 @@ def _without_suffix(file: str) -> str:
     return file.rpartition(".")[0]
 
 
-def _captions_of_tables(root: Path) -> dict[str, str]:
-    """Read every CSV and JSONL that lies directly in the folder and names files and captions."""
+def _captions_of_tables(root: Path, files: Sequence[Path]) -> dict[str, str]:
+    """Read every CSV and JSONL that lies directly in the folder and names files and captions.
+
+    Others are passed over: a table belongs to the captions if its columns name files and captions, or if it is called
+    ``captions`` or ``metadata``; one that cannot be read is an error, since nobody can tell. Of several records for one
+    file (a caption each) the first is kept: a row has one caption.
+    """
     captions: dict[str, str] = {}
-    for path in sorted(root.glob("*")):
-        if path.suffix not in (".csv", ".jsonl") or path.name.startswith(".") or not path.is_file():
+    for path in files:
+        suffix = path.suffix.lower()
+        if path.parent != root or suffix not in (".csv", ".jsonl"):
             continue
+        records: list[Mapping[str, Any]] = []
         try:
-            if path.suffix == ".csv":
-                with path.open(encoding="utf-8-sig", newline="") as file:
-                    records: list[Mapping[str, str]] = list(csv.DictReader(file))
-            else:
-                records = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+            text = path.read_text("utf-8-sig")
+            # Not splitlines, which also cuts at characters that JSON may hold as they are.
+            lines = (json.loads(line) for line in text.split("\n") if line.strip())
+            table = csv.DictReader(io.StringIO(text, newline="")) if suffix == ".csv" else None
+            columns = set(table.fieldnames or ()) if table is not None else set()
+            if table is not None and not _names_captions(columns, path):
+                continue
+            for record in table if table is not None else lines:
+                if not isinstance(record, dict):
+                    raise BadInput(
+                        f"{path}, record {len(records) + 1}: expected an object, found {type(record).__name__}: write "
+                        f'{{"{_FILE_COLUMNS[0]}": …, "{_CAPTION_COLUMNS[0]}": …}} on each line'
+                    )
+                records.append(record)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror}): mend or remove it") from error
         except (ValueError, RecursionError, csv.Error) as error:
-            raise BadInput(f"{path} cannot be read as {path.suffix[1:]} in UTF-8: {error}") from error
-        for number, record in enumerate(records, start=1):
-            if not isinstance(record, dict):
-                raise BadInput(f"{path}, record {number}: expected an object, found {type(record).__name__}")
-            name = next((record[column] for column in _FILE_COLUMNS if record.get(column)), None)
-            caption = next((record[column] for column in _CAPTION_COLUMNS if record.get(column) is not None), None)
-            if name is None or caption is None:
-                raise BadInput(
-                    f"{path}, record {number}: needs a column {_FILE_COLUMNS[0]!r} with the file's path in the "
-                    f"folder and a column {_CAPTION_COLUMNS[0]!r}"
-                )
-            file_name = os.path.normpath(str(name))
-            if Path(file_name).is_absolute() or file_name.startswith(".."):
-                raise BadInput(f"{path}, record {number}: {name} lies outside the folder: name files within it")
-            # A file that comes several times (a caption each) keeps its first one: a row has one caption.
-            captions.setdefault(Path(file_name).as_posix(), str(caption))
+            raise BadInput(
+                f"{path}, record {len(records) + 1}: cannot be read as {suffix[1:]} in UTF-8 "
+                f"({error}): mend or remove it"
+            ) from error
+        if table is not None or any(_names_captions(record, path) for record in records):
+            for number, record in enumerate(records, start=1):
+                file, caption = _file_and_caption(record, f"{path}, record {number}")
+                captions.setdefault(file, caption)
     return captions
+
+
+def _names_captions(columns: Collection[str], path: Path) -> bool:
+    """Say whether a table is one of captions, by its columns or by its name."""
+    named = any(column in columns for column in _FILE_COLUMNS) and any(column in columns for column in _CAPTION_COLUMNS)
+    return named or path.stem.lower() in _CAPTION_TABLES
+
+
+def _file_and_caption(record: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """Take the file, as a path in the folder, and the caption out of a table's record."""
+    name = next((record[column] for column in _FILE_COLUMNS if record.get(column)), None)
+    caption = next((record[column] for column in _CAPTION_COLUMNS if record.get(column) is not None), None)
+    if name is None or caption is None:
+        raise BadInput(
+            f"{where}: needs a column {_FILE_COLUMNS[0]!r} with the file's path in the "
+            f"folder and a column {_CAPTION_COLUMNS[0]!r}"
+        )
+    if not isinstance(name, str):
+        raise BadInput(f"{where}: {name!r} is no path: name the file in quotes")
+    file = Path(os.path.normpath(name))
+    if file.is_absolute() or file.parts[:1] == ("..",):
+        raise BadInput(f"{where}: {name!r} lies outside the folder: name files within it")
+    return file.as_posix(), str(caption)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tailwag.embed.decoding import UndecodableImage, decode_image
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure
 from tailwag.embed.image_folders import ImageFolder
-from tailwag.embed.sources import find_tars, tar_shards
+from tailwag.embed.sources import Sample, find_tars, tar_shards
 from tailwag.errors import BadInput, NotFound
 from tailwag.retrieval.concepts import load_concepts
 from tailwag.retrieval.thresholds import read_thresholds
@@ -139,17 +140,55 @@ def test_a_picture_that_has_gone_since_is_told_apart_from_a_caption_without_one(
     ("name", "content", "message"),
     [
         ("c.jsonl", "[1]\n", "record 1: expected an object, found list"),
-        ("c.jsonl", "{oops\n", "cannot be read as jsonl"),
-        ("c.csv", "file_name,caption\n../secret.png,x\n", r"record 1: ../secret.png lies outside the folder"),
+        ("c.jsonl", "{}\n{oops\n", "record 2: cannot be read as jsonl"),
+        ("c.jsonl", '{"file_name": 5, "text": "x"}\n', "record 1: 5 is no path"),
+        ("c.jsonl", '{"file_name": "a.jpg", "text": "x"}\n{"text": "y"}\n', "record 2: needs a column 'file_name'"),
+        ("metadata.jsonl", '{"epoch": 1}\n', "record 1: needs a column 'file_name'"),
+        ("metadata.csv", "epoch,loss\n1,2\n", "record 1: needs a column 'file_name'"),
+        ("c.csv", "file_name,caption\n../secret.png,x\n", r"record 1: '../secret.png' lies outside the folder"),
         ("c.csv", "file_name,caption\n/etc/passwd,x\n", "lies outside the folder"),
-        ("c.csv", "file_name,caption\na.jpg," + "x" * 200_000 + "\n", "cannot be read as csv"),
+        ("c.csv", "file_name,caption\nx/../../secret.png,x\n", "lies outside the folder"),
+        ("c.csv", "file_name,caption\na.jpg," + "x" * 200_000 + "\n", "record 1: cannot be read as csv"),
     ],
 )
 def test_a_broken_caption_table_is_one_line(tmp_path, name, content, message):
     (tmp_path / "a.jpg").write_bytes(picture(1))
     (tmp_path / name).write_text(content)
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput, match=message) as told:
         ImageFolder(tmp_path)
+    assert str(told.value).startswith(str(tmp_path / name)) and "\n" not in str(told.value)
+
+
+def test_a_caption_table_that_cannot_be_opened_is_one_line(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "captions.csv").symlink_to("nowhere")
+    with pytest.raises(BadInput, match="captions.csv cannot be read"):
+        ImageFolder(tmp_path)
+
+
+def test_tables_of_other_things_are_passed_over(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "weights.csv").write_text("epoch,loss\n1,0.5\n")
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    assert ImageFolder(tmp_path).files == ("a.jpg",)
+
+
+def test_of_several_captions_for_one_file_the_first_is_kept(tmp_path):
+    (tmp_path / "..a.jpg").write_bytes(picture(1))
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "C.CSV").write_text("file_name,caption\na.jpg,first\n./a.jpg,second\n..a.jpg,hidden\n")
+    folder = ImageFolder(tmp_path)
+    (_, found) = folder.read(folder.shards((), 0)[0])
+    assert isinstance(found, Sample) and found.caption == "first"
+
+
+def test_a_folder_is_called_by_its_true_name(tmp_path, monkeypatch):
+    (tmp_path / "pets" / "cats").mkdir(parents=True)
+    (tmp_path / "pets" / "a.jpg").write_bytes(picture(1))
+    monkeypatch.chdir(tmp_path / "pets" / "cats")
+    assert ImageFolder(Path("..")).name == "pets"
+    with pytest.raises(BadInput, match="name a folder below it"):
+        ImageFolder(Path("/"))
 
 
 def test_captions_of_a_table_are_found_under_any_spelling_of_the_path(tmp_path, encoder):
@@ -158,9 +197,7 @@ def test_captions_of_a_table_are_found_under_any_spelling_of_the_path(tmp_path, 
     (pets / "a.jpg").write_bytes(picture(1))
     (pets / "b.jpg").write_bytes(picture(2))
     (pets / "b.TXT").write_text("in capitals")
-    (pets / "c.jsonl").write_text(
-        '{"file_name": 5, "text": "x"}\n{"file_name": "x/../a.jpg", "text": "first\u2028line"}\n'
-    )
+    (pets / "c.jsonl").write_text('{"file_name": "x/../a.jpg", "text": "first\u2028line"}\n')
     (pets / "._c.csv").write_bytes(b"\x00\x05\x16\x07")
     folder = ImageFolder(pets)
     found = {each.key: each for each in folder.read(folder.shards((), 0)[0])}
