@@ -18,7 +18,7 @@ from tailwag.errors import BadInput, NotFound
 
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
-from .sources import Found, Sample, Shard, printable, require_printable
+from .sources import Found, Sample, Shard, printable, require_printable, walk_files
 
 # Small enough to commit often, large enough that a commit costs nothing beside the encoding.
 FILES_PER_SHARD = 1000
@@ -47,7 +47,7 @@ class ImageFolder:
         if not self.name:
             raise BadInput(f"{root} has no name to begin its keys with: name a folder below it")
         require_printable(self.root)
-        listed = _files(self.root)
+        listed = list(walk_files(self.root, hidden=False))
         self._captions = _captions_of_tables(self.root, listed)
         self._texts: dict[str, Path] = {}
         pictures, texts = set(), set()
@@ -122,19 +122,6 @@ class ImageFolder:
 def read_folder_images(root: Path, files: Collection[str]) -> dict[str, bytes]:
     """Read some pictures of a folder; those that are not there any more are left out."""
     return {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
-
-
-def _files(root: Path) -> list[Path]:
-    """List the files of a folder and its sub-folders, hidden ones left out; one that cannot be read is an error."""
-
-    def refuse(error: OSError) -> None:
-        raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    found = []
-    for folder, below, files in os.walk(root, onerror=refuse):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
-    return found
 
 
 def _size(path: Path) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -149,31 +149,65 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
     NotFound
         When a source names nothing, or tar files of a pattern are not there; the first few are listed.
     BadInput
-        For an address that is not on this machine.
+        For an address that is not on this machine, and for a folder that cannot be listed.
     """
     found: list[Path] = []
     missing: list[Path] = []
     for source in sources:
         if "://" in source:
             raise BadInput(f"{source} is not on this machine: shards are read from folders; copy or mount them first")
-        for pattern in [source] if Path(source).exists() else expand_braces(source):
-            if _GLOB_CHARACTERS & set(pattern) and not Path(pattern).exists():
+        for pattern in [source] if _exists(source) else expand_braces(source):
+            if _GLOB_CHARACTERS & set(pattern) and not _exists(pattern):
                 paths = sorted(Path(path) for path in glob(pattern))  # noqa: PTH207 (patterns may be absolute)
                 if not paths:
                     raise NotFound(f"no file matches {pattern}")
             else:
                 paths = [Path(pattern)]
             for path in paths:
-                if path.is_dir():
-                    found.extend(sorted(tar for tar in path.rglob("*.tar") if tar.is_file()))
-                elif path.is_file():
-                    found.append(path)
-                else:
+                if not _exists(path):
                     missing.append(path)
+                elif path.is_dir():
+                    found.extend(sorted(file for file in walk_files(path, hidden=True) if _is_tar(file)))
+                else:
+                    found.append(path)
     if missing:
         listed = ", ".join(str(path) for path in missing[:3]) + (" …" if len(missing) > 3 else "")
         raise NotFound(f"{len(missing)} of the sources do not exist: {listed}")
     return list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 (links stay links)
+
+
+def walk_files(root: Path, hidden: bool) -> Iterator[Path]:
+    """List the files of a folder and its sub-folders, each folder's sorted; links to folders are not followed.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    hidden
+        Whether to list hidden files and folders too.
+
+    Raises
+    ------
+    BadInput
+        For a folder that cannot be listed: what it holds would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{error.filename} cannot be read ({error.strerror}): allow it or move it away") from error
+
+    for folder, below, files in os.walk(root, onerror=refuse):
+        below[:] = sorted(name for name in below if hidden or not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if hidden or not name.startswith("."))
+
+
+def _exists(path: str | Path) -> bool:
+    # Unlike Path.exists, false for a text too long to be a path: a long list in braces.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _is_tar(path: Path) -> bool:
+    # A link may lead nowhere; macOS writes a file of its own beside each (._x).
+    return path.suffix == ".tar" and not path.name.startswith("._") and os.path.isfile(path)  # noqa: PTH113
 
 
 def tar_shards(paths: Sequence[Path]) -> list[Shard]:

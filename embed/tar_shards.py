@@ -18,6 +18,10 @@ from .sources import Found, Sample, Shard, printable
 _ZERO_BLOCK = bytes(tarfile.BLOCKSIZE)
 # The fields that name a label, the one made for people first.
 _LABEL_FIELDS = ("label_name", "label", "cls")
+_TEXT_SUFFIXES = ("txt", "json", "cls")
+
+# A sample's members by suffix: bytes, the size of what is too large to be read, None for a link that leads to no file.
+_Members = dict[str, bytes | int | None]
 
 
 def read_tar(shard: Shard) -> Iterator[Found]:
@@ -66,11 +70,11 @@ def read_tar_images(path: Path, stems: Collection[str]) -> dict[str, bytes]:
     wanted = set(stems)
     found: dict[str, bytes] = {}
     with tarfile.open(path, "r:") as tar:
-        for member in tar:
+        for member, content in _contents(tar):
             stem, suffix = _split(member.name)
-            if stem in wanted and suffix in IMAGE_SUFFIXES and stem not in found and member.isfile():
-                file = tar.extractfile(member)
-                if file is not None and member.size <= MAX_FILE_BYTES:
+            if stem in wanted and suffix in IMAGE_SUFFIXES and stem not in found and content is not None:
+                file = tar.extractfile(content)
+                if file is not None and content.size <= MAX_FILE_BYTES:
                     found[stem] = file.read()
                 if len(found) == len(wanted):
                     break
@@ -85,26 +89,37 @@ class _BreaksOff(Exception):
         self.stem = stem
 
 
-def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes | int]]]:
-    """Yield (stem, {suffix: bytes}) for each run of members with one stem; a file too large stands as its size."""
+def _contents(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]:
+    """Yield each member that may belong to a sample, and the one that holds its bytes.
+
+    That is another one for a hard link to what came before, and None for other links and for devices: tarfile would
+    look for their targets in the whole archive, past where it may break off.
+    """
+    holders: dict[str, tarfile.TarInfo | None] = {}
+    for member in tar:
+        # Folders are no samples; macOS writes a file of its own beside each (._x).
+        if member.isdir() or member.name.rpartition("/")[2].startswith("._"):
+            continue
+        holder = holders.get(member.linkname) if member.islnk() else member if member.isfile() else None
+        holders[member.name] = holder
+        yield member, holder
+
+
+def _groups(path: Path) -> Iterator[tuple[str, _Members]]:
+    """Yield (stem, {suffix: bytes}) for each run of members with one stem."""
     stem: str | None = None
-    members: dict[str, bytes | int] = {}
+    members: _Members = {}
     try:
         with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                # Folders are no samples; macOS writes a file of its own beside each (._x).
-                if member.isdir() or member.name.rpartition("/")[2].startswith("._"):
-                    continue
+            for member, content in _contents(tar):
                 name, suffix = _split(member.name)
-                if not member.isfile():
-                    suffix = f"link {suffix}"  # so that a sample of links is one without an image, and says why
                 # A suffix that comes twice under one stem is a second sample with the same key.
                 if stem is not None and (name != stem or suffix in members):
                     yield stem, members
                     members = {}
                 stem = name
-                file = tar.extractfile(member) if member.isfile() and member.size <= MAX_FILE_BYTES else None
-                members[suffix] = member.size if file is None else file.read()
+                file = tar.extractfile(content) if content is not None and content.size <= MAX_FILE_BYTES else None
+                members[suffix] = file.read() if file is not None else content.size if content is not None else None
             # tarfile takes a missing end marker and a damaged header for the end; both mean that something is missing.
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
@@ -123,7 +138,7 @@ def _split(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem), suffix.lower()
 
 
-def _sample(key: str, shard: str, members: dict[str, bytes | int]) -> Found:
+def _sample(key: str, shard: str, members: _Members) -> Found:
     def fail(reason: Reason, detail: str) -> Failure:
         return Failure(key, shard, reason, printable(detail))
 
@@ -133,8 +148,15 @@ def _sample(key: str, shard: str, members: dict[str, bytes | int]) -> Found:
     if len(images) > 1:
         return fail(Reason.SEVERAL_IMAGES, ", ".join(images))
     image = members[images[0]]
-    if isinstance(image, int):
-        return fail(Reason.FILE_TOO_LARGE, f"{image:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    if image is None:
+        return fail(Reason.NO_IMAGE, f"{images[0]}: a link, not a file")
+    for suffix in (images[0], *_TEXT_SUFFIXES):
+        member = members.get(suffix, b"")
+        if member is None:
+            return fail(Reason.CANNOT_BE_READ, f"{suffix}: a link, not a file")
+        if isinstance(member, int):
+            return fail(Reason.FILE_TOO_LARGE, f"{suffix}: {member:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    assert isinstance(image, bytes)
     try:
         metadata = _metadata(members.get("json"))
     except (ValueError, RecursionError) as error:
@@ -152,7 +174,7 @@ def _sample(key: str, shard: str, members: dict[str, bytes | int]) -> Found:
     return Sample(key, image, caption, url, label)
 
 
-def _text(member: bytes | int) -> str:
+def _text(member: bytes | int | None) -> str:
     return member.decode("utf-8") if isinstance(member, bytes) else ""
 
 

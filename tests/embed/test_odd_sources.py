@@ -17,6 +17,7 @@ from tailwag.embed.decoding import UndecodableImage, decode_image
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure
 from tailwag.embed.image_folders import ImageFolder
+from tailwag.embed.pictures import read_pictures
 from tailwag.embed.sources import Sample, find_tars, tar_shards
 from tailwag.errors import BadInput, NotFound
 from tailwag.retrieval.concepts import load_concepts
@@ -57,7 +58,54 @@ def test_links_are_failures_and_macos_companions_are_passed_over(tmp_path, encod
         tar.addfile(link)
     keys, reasons, failures = embed(path, tmp_path / "db", encoder)
     assert keys == ["set/0/a"] and reasons == {"set/0/b": "no image"}
-    assert "link" in failures[0]["detail"]
+    assert failures[0]["detail"] == "jpg: a link, not a file"
+
+
+def test_hard_links_are_what_they_lead_to_and_captions_behind_links_are_not_lost(tmp_path, encoder):
+    path = tmp_path / "set" / "0.tar"
+    path.parent.mkdir()
+    kinds = {"hard": tarfile.LNKTYPE, "soft": tarfile.SYMTYPE}
+    with tarfile.open(path, "w") as tar:
+
+        def add(name, data=b"", kind=None, target=""):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            if kind:
+                info.type, info.linkname = kinds[kind], target
+            tar.addfile(info, io.BytesIO(data))
+
+        add("a.jpg", picture(1))
+        add("a.txt", b"hi")
+        add("b.jpg", kind="hard", target="a.jpg")
+        add("b.txt", kind="hard", target="a.txt")
+        add("c.jpg", picture(2))
+        add("c.txt", kind="soft", target="a.txt")
+        add("d.jpg", kind="hard", target="z.jpg")  # comes after, which no archive has
+        add("e.jpg", kind="hard", target="b.jpg")
+        add("z.jpg", picture(3))
+    keys, reasons, _ = embed(path, tmp_path / "db", encoder)
+    assert keys == ["set/0/a", "set/0/b", "set/0/e", "set/0/z"]
+    assert reasons == {"set/0/c": "cannot be read", "set/0/d": "no image"}
+    corpus = Corpus.open(tmp_path / "db", "c")
+    assert corpus.column("caption").to_pylist() == ["hi", "hi", "", ""]
+    assert read_pictures(corpus, ["set/0/e"])[0].data == picture(1)
+
+
+@pytest.mark.parametrize("read", [lambda root: ImageFolder(root), lambda root: find_tars([str(root)])])
+def test_a_sub_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, read):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    true_scandir = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return true_scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(BadInput, match=r"closed cannot be read \(Permission denied\)"):
+        read(tmp_path)
 
 
 def test_a_picture_that_cannot_be_read_is_a_failure(tmp_path, encoder, monkeypatch):
@@ -208,6 +256,7 @@ def test_captions_of_a_table_are_found_under_any_spelling_of_the_path(tmp_path, 
 def test_a_folder_that_is_called_like_a_tar_and_a_dangling_link_are_no_tars(tmp_path):
     (tmp_path / "set" / "x.tar").mkdir(parents=True)
     (tmp_path / "set" / "y.tar").symlink_to("nowhere")
+    (tmp_path / "set" / "._z.tar").write_bytes(b"of macOS")
     sound = sound_shard(tmp_path / "set" / "z.tar", range(1))
     assert find_tars([str(tmp_path / "set")]) == [sound]
 
@@ -215,6 +264,8 @@ def test_a_folder_that_is_called_like_a_tar_and_a_dangling_link_are_no_tars(tmp_
 def test_a_path_with_braces_that_exists_is_taken_as_it_is(tmp_path):
     sound = sound_shard(tmp_path / "x{1}" / "0.tar", range(1))
     assert find_tars([str(tmp_path / "x{1}")]) == [sound]
+    with pytest.raises(NotFound, match="100 of the sources do not exist"):
+        find_tars(["{" + ",".join(f"{number:04d}" for number in range(100)) + "}.tar"])
 
 
 def test_grey_of_sixteen_bits_is_scaled_and_not_cut_off():
