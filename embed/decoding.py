@@ -6,6 +6,7 @@ Not here: resizing and normalising, which is the model's own preprocessing (`enc
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -53,15 +54,14 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     Raises
     ------
     UndecodableImage
-        With the reason: not an image, truncated, damaged, a decompression bomb, too large a file.
+        With the reason: not an image, truncated, damaged, a decompression bomb, too large a file, values that
+        are no grey of eight or sixteen bits.
     """
     from PIL import Image, UnidentifiedImageError
 
     if len(data) > MAX_FILE_BYTES:
         raise UndecodableImage(Reason.FILE_TOO_LARGE, f"{len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
-    # The limit is enforced here, so Pillow's warning about it would say the same again. Set for the process, since
-    # filters that are put back are not safe among threads.
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    _ignore_bomb_warnings()
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
@@ -87,6 +87,17 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     return _eight_bits(image)
 
 
+@cache
+def _ignore_bomb_warnings() -> None:
+    """Turn off Pillow's warning about large pictures: the limit is enforced here, so it would say the same again.
+
+    Once and for the process: pictures are decoded in several threads, among which filters cannot be put back safely.
+    """
+    from PIL.Image import DecompressionBombWarning
+
+    warnings.filterwarnings("ignore", category=DecompressionBombWarning)
+
+
 def _eight_bits(image: Image) -> Image:
     """Scale grey values of more than eight bits, which Pillow's own conversion would cut off: to it they are white."""
     if image.mode != "I" and image.mode != "F" and not image.mode.startswith("I;16"):
@@ -94,10 +105,15 @@ def _eight_bits(image: Image) -> Image:
     import numpy as np
     from PIL import Image as PillowImage
 
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise UndecodableImage(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}, {values.min():g} to {values.max():g}")
-    return PillowImage.fromarray((values / 257).round().astype(np.uint8))
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    # Pillow opens grey of sixteen bits as 32-bit integers in some formats; in others those may be anything.
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if image.mode == "F" or low < 0 or high > (65535 if sixteen else 255):
+        raise UndecodableImage(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}, {low:g} to {high:g}")
+    if sixteen:
+        values = (values.astype(np.uint32) + 128) // 257  # 65535 / 255 is 257: to the nearest
+    return PillowImage.fromarray(values.astype(np.uint8))
 
 
 def _short(error: BaseException) -> str:

@@ -164,12 +164,12 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
             else:
                 paths = [Path(pattern)]
             for path in paths:
-                if not _exists(path):
-                    missing.append(path)
-                elif path.is_dir():
+                if _exists(path) and path.is_dir():
                     found.extend(sorted(file for file in walk_files(path, hidden=True) if _is_tar(file)))
-                else:
+                elif _exists(path) and path.is_file():
                     found.append(path)
+                else:
+                    missing.append(path)
     if missing:
         listed = ", ".join(str(path) for path in missing[:3]) + (" …" if len(missing) > 3 else "")
         raise NotFound(f"{len(missing)} of the sources do not exist: {listed}")

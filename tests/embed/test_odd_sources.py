@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tailwag.embed.corpus import Corpus
-from tailwag.embed.decoding import UndecodableImage, decode_image
+from tailwag.embed.decoding import UndecodableImage, _ignore_bomb_warnings, decode_image
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure
 from tailwag.embed.image_folders import ImageFolder
@@ -278,6 +279,35 @@ def test_grey_of_sixteen_bits_is_scaled_and_not_cut_off():
     Image.fromarray(ramp.astype(np.float32)).save(buffer, "TIFF")
     with pytest.raises(UndecodableImage, match="unsupported pixels: mode F"):
         decode_image(buffer.getvalue())
+
+
+@pytest.mark.parametrize(("format", "bits"), [("PNG", 16), ("PPM", 16), ("TIFF", 16), ("TIFF", 32)])
+def test_grey_of_many_bits_is_scaled_by_what_its_format_means(format, bits):
+    top = 65535 if bits == 16 else 255
+    ramp = np.linspace(0, top, 64).astype(np.uint16 if bits == 16 else np.int32).reshape(8, 8)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, format)
+    image = decode_image(buffer.getvalue())
+    assert image.mode == "L"
+    assert np.array_equal(np.asarray(image), (ramp / top * 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("values", [(-1, 5), (0, 256), (0, 70_000)])
+def test_integers_that_are_no_grey_are_unsupported(values):
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([values], dtype=np.int32)).save(buffer, "TIFF")
+    with pytest.raises(UndecodableImage, match=f"unsupported pixels: mode I, {values[0]} to {values[1]}"):
+        decode_image(buffer.getvalue())
+
+
+def test_filters_of_warnings_are_set_once_for_all_threads(monkeypatch):
+    calls = []
+    _ignore_bomb_warnings.cache_clear()
+    monkeypatch.setattr(warnings, "filterwarnings", lambda *_, **__: calls.append(1))
+    for _ in range(3):
+        decode_image(picture(1))
+    _ignore_bomb_warnings.cache_clear()
+    assert len(calls) == 1
 
 
 def test_values_too_long_for_a_path_are_read_as_what_they_are():
