@@ -7,8 +7,8 @@ where rows come from (`sources.py`, `job.py`), which shards are done (`ledger.py
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,33 +17,17 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound, TailwagError
 
 from .database import METADATA_SPACE, Database, check_corpus_name, first_line
+from .scanning import DEFAULT_BLOCK_ROWS, Ahead, Block, Fragment, RowMask, read_blocks
 from .space import Space
 
 FORMAT_VERSION = "1"
 UNIT_TOLERANCE = 1e-3  # how far from length 1 a stored vector may be; exact counting rests on it
+LEAST_SQUARE, MOST_SQUARE = (1 - UNIT_TOLERANCE) ** 2, (1 + UNIT_TOLERANCE) ** 2  # the same of Σxᵢ², in float64
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, ...] = ("image", "text")
 
 _METADATA_FORMAT = b"tailwag:format"
-# Measured best between 2,048 and 8,192 rows (512 float16 a row): larger tiles fall out of the cache.
-DEFAULT_BLOCK_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some consecutive rows of one side.
-
-    Attributes
-    ----------
-    offset
-        Position of the first row in the corpus at its version; `Corpus.take_offsets` finds it again.
-    vectors
-        (n, dimension) float16, a view of the file's buffer: read-only. n varies.
-    """
-
-    offset: int
-    vectors: np.ndarray
 
 
 class Corpus:
@@ -140,8 +124,26 @@ class Corpus:
         """The table's arrow schema."""
         return self._dataset.schema
 
-    def scan(self, side: Side = "image", block_rows: int = DEFAULT_BLOCK_ROWS) -> Iterator[Block]:
-        """Read all vectors of one side, in order, without copying them.
+    def fragments(self) -> tuple[Fragment, ...]:
+        """Give the table's fragments, in the order of their rows."""
+        found, offset = [], 0
+        for fragment in self._dataset.get_fragments():
+            rows, metadata = fragment.count_rows(), fragment.metadata.to_json()
+            named = json.dumps([metadata["id"], metadata["files"], metadata["deletion_file"]], sort_keys=True)
+            found.append(Fragment(fragment.fragment_id, offset, rows, hashlib.sha256(named.encode()).hexdigest()))
+            offset += rows
+        return tuple(found)
+
+    def scan(
+        self,
+        side: Side = "image",
+        block_rows: int = DEFAULT_BLOCK_ROWS,
+        *,
+        both: bool = False,
+        fragments: Sequence[Fragment] | None = None,
+        mask: RowMask | None = None,
+    ) -> Iterator[Block]:
+        """Read vectors in order, without copying them, in a thread that runs a few blocks ahead.
 
         Parameters
         ----------
@@ -149,6 +151,12 @@ class Corpus:
             ``"image"`` or ``"text"`` (the caption's vector).
         block_rows
             Rows a block at most; blocks may be shorter.
+        both
+            Read the other side too, into `Block.other`.
+        fragments
+            Of `fragments()`, the ones to read; None reads all.
+        mask
+            The rows to read, of the whole corpus; None reads all.
 
         Yields
         ------
@@ -157,34 +165,29 @@ class Corpus:
 
         Raises
         ------
+        BadInput
+            When the mask is of another number of rows than the corpus.
         TailwagError
             When a block cannot be read, or fewer rows come than the table holds: a reader that fails never yields a
             smaller count.
         """
         check_side(side)
-        offset, expected = 0, len(self)
-        try:
-            batches = self._dataset.to_batches(
-                columns=[side], batch_size=block_rows, batch_readahead=4, io_buffer_size=32 << 20
+        if mask is not None and mask.length != len(self):
+            raise BadInput(
+                f"{mask.length} rows were chosen from, and corpus {self.name!r} has {len(self)} at version "
+                f"{self.version}: choose again at this version"
             )
-            for batch in batches:
-                column = batch.column(0)
-                if column.null_count:
-                    raise TailwagError(
-                        f"corpus {self.name!r} holds null {side} vectors at offset {offset}: embed again"
-                    )
-                vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.space.dimension)
-                yield Block(offset, vectors)
-                offset += len(vectors)
-        except (OSError, ValueError) as error:  # arrow wraps what lance could not read as an invalid value
-            raise TailwagError(
-                f"corpus {self.name!r} (version {self.version}) cannot be read past row {offset}: {first_line(error)}"
-            ) from error
-        if offset != expected:
-            raise TailwagError(
-                f"corpus {self.name!r} (version {self.version}) gave {offset} of its {expected} rows: "
-                "the table is damaged"
-            )
+        blocks = read_blocks(
+            self._dataset,
+            f"corpus {self.name!r} (version {self.version})",
+            [side, *(other for other in SIDES if both and other != side)],
+            self.space.dimension,
+            self.fragments() if fragments is None else fragments,
+            block_rows,
+            mask,
+        )
+        with Ahead(blocks) as ahead:
+            yield from ahead
 
     def take_offsets(self, offsets: Sequence[int] | np.ndarray, columns: Sequence[str]) -> Any:
         """Take rows by their position.
@@ -234,6 +237,23 @@ class Corpus:
     def keys(self, condition: str) -> list[str]:
         """Give the keys of the rows that fulfil an SQL condition."""
         return self._dataset.to_table(columns=["key"], filter=condition).column(0).to_pylist()
+
+    def offsets(self, condition: str) -> np.ndarray:
+        """Give the positions of the rows that fulfil an SQL condition on the columns, ascending.
+
+        Raises
+        ------
+        BadInput
+            For a condition that cannot be evaluated.
+        """
+        try:
+            found = self._dataset.to_table(columns=["_rowoffset"], filter=condition).column(0)
+        except (OSError, ValueError) as error:
+            message = first_line(error).removeprefix("Invalid user input: ").partition(", /")[0]
+            raise BadInput(
+                f"the condition {condition!r} cannot be evaluated on corpus {self.name!r}: {message}"
+            ) from error
+        return np.sort(found.to_numpy().astype(np.int64))
 
     def count_rows(self, condition: str) -> int:
         """Count the rows that fulfil an SQL condition on the columns."""
@@ -326,11 +346,16 @@ def is_unit(vectors: np.ndarray) -> np.ndarray:
     numpy.ndarray
         (n,) bool.
     """
+    # Float32 errs by far less than a hundredth of the tolerance; what lies that near is settled by float64, which is
+    # exact for float16 numbers, so that every way of looking gives the same answer. nan and inf compare as False.
     wide = vectors.astype(np.float32)
-    # einsum gives nan or inf for a vector that is not finite, and those compare as False.
     with np.errstate(invalid="ignore", over="ignore"):
-        lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float32))
-        return np.abs(lengths - 1) <= UNIT_TOLERANCE
+        squares = np.einsum("ij,ij->i", wide, wide, dtype=np.float32)
+        fine = (squares >= LEAST_SQUARE) & (squares <= MOST_SQUARE)
+        near = np.abs(np.abs(squares - 1) - 2 * UNIT_TOLERANCE) < UNIT_TOLERANCE / 5
+    exact = np.square(vectors[near].astype(np.float64)).sum(axis=1)
+    fine[near] = (exact >= LEAST_SQUARE) & (exact <= MOST_SQUARE)
+    return fine
 
 
 def check_side(side: str) -> None:

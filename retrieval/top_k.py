@@ -11,8 +11,9 @@ import numpy as np
 
 from tailwag.errors import TailwagError
 
-from ..embed.corpus import Block, is_unit
-from .counting.cpu import float32_band
+from ..embed.corpus import is_unit
+from ..embed.scanning import Block
+from .counting.bands import float32_band
 from .counting.reference import similarities
 
 

@@ -12,62 +12,75 @@ import numpy as np
 
 from tailwag.errors import BadInput
 
+from .tiles import Asked, TileAnswer
+
 # Imported when chosen: a backend may need what the others do not.
 BACKENDS = {
-    "cpu": "tailwag.retrieval.counting.cpu:CpuBackend",
     "reference": "tailwag.retrieval.counting.reference:ReferenceBackend",
 }
-# `auto` takes the first that is there.
-_PREFERENCE = ("cpu",)
+# These names take the first of a list that runs here.
+_PREFERENCE = {"auto": ("reference",), "cpu": ("reference",)}
 
 
 class TileCounter(Protocol):
-    """Counts hits in tiles of rows; made by a backend for one query."""
+    """Answers for tiles of rows; made by a backend for one query. Its counts do not depend on the order of tiles."""
 
-    def count_tile(self, rows: np.ndarray) -> np.ndarray:
-        """Count the rows whose similarity reaches each threshold.
+    def count_tile(self, rows: np.ndarray, floors: np.ndarray | None = None) -> TileAnswer:
+        """Answer what was asked, for one tile.
 
         Parameters
         ----------
         rows
-            (n, d) float16, finite and of unit length within `UNIT_TOLERANCE`: the engine has checked it. n may be 0.
-
-        Returns
-        -------
-        numpy.ndarray
-            (C, T) int64, equal to counting in real arithmetic.
+            (n, d) float16, any values at all: rows that are not finite or not of unit length (`is_unit`) are to be
+            found. n may be 0; the array may be read-only, and is not kept.
+        floors
+            (C,) float64, the least similarity of a pair for each prototype; +inf for none. Only when pairs are asked
+            for.
         """
         ...
 
 
 class Backend(Protocol):
-    """A way of counting. All of them give the same counts."""
+    """A way of counting. All of them give the same answers, to the bit."""
 
     name: str
 
-    def prepare(self, prototypes: np.ndarray, thresholds: np.ndarray) -> TileCounter:
+    def prepare(self, prototypes: np.ndarray, asked: Asked) -> TileCounter:
         """Make ready for one query.
 
         Parameters
         ----------
         prototypes
             (C, d) float16, finite, of length at most 1.001.
-        thresholds
-            (C, T) float64 in [-1, 1], in any order.
+        asked
+            What is to be found out of every tile.
         """
         ...
 
 
 def choose_backend(name: str = "auto") -> Backend:
-    """Give the backend of that name; ``auto`` takes the fastest that runs here.
+    """Give a backend by name; ``auto`` takes the fastest that runs here, ``cpu`` the fastest without a GPU.
 
     Raises
     ------
     BadInput
-        For a name that no backend has.
+        For a name that no backend has, or one that does not run here; says why.
     """
-    chosen = _PREFERENCE[0] if name == "auto" else name
-    if chosen not in BACKENDS:
-        raise BadInput(f"there is no counting backend {name!r}; there are auto, {', '.join(BACKENDS)}")
-    module, attribute = BACKENDS[chosen].split(":")
-    return getattr(import_module(module), attribute)()
+    if name not in BACKENDS and name not in _PREFERENCE:
+        raise BadInput(f"there is no counting backend {name!r}; there are {', '.join((*_PREFERENCE, *BACKENDS))}")
+    wanted = _PREFERENCE.get(name, (name,))
+    for one in wanted:
+        reason = why_not(one)
+        if reason is None:
+            module, attribute = BACKENDS[one].split(":")
+            return getattr(import_module(module), attribute)()
+    raise BadInput(f"counting backend {name!r} does not run here: {why_not(wanted[-1])}")
+
+
+def why_not(name: str) -> str | None:
+    """Why does a backend not run here? None when it does.
+
+    A backend's module may have a function `why_not` that says so.
+    """
+    module = import_module(BACKENDS[name].split(":")[0])
+    return module.why_not() if hasattr(module, "why_not") else None

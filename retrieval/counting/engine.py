@@ -1,11 +1,15 @@
-"""The pass: read the corpus once, check the rows, feed the backend, add up.
+"""The pass: read the corpus once, feed the backend, add up.
 
-Not here: how a tile is counted (the backends), what is asked (`query.py`), what comes out (`result.py`).
+Not here: how a tile is answered (the backends), what is asked (`query.py`), the sums (`tally.py`), what comes out
+(`result.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,12 +18,29 @@ from tailwag.progress import NoProgress, Progress
 
 from ...embed.corpus import UNIT_TOLERANCE, Corpus, is_unit
 from ...embed.ledger import Ledger
-from .backends import choose_backend
+from ...embed.scanning import Block, Fragment
+from .backends import TileCounter, choose_backend
 from .query import CountQuery
-from .result import CountResult
+from .result import CountResult, Partial
+from .tally import Tally
+
+# Consecutive fragments are counted together so that there are no more parts than this: their counts stay small beside
+# the answer, and what changed between two versions is still found to within a few parts.
+MOST_PARTS = 256
+# Pairs that a tile may bring forth at most, 20 bytes each.
+_PAIRS_A_TILE = 1 << 23
+# Rows of the first tile when the most similar rows are wanted: until k rows are known, every row is one of the best.
+_FIRST_ROWS = 64
 
 
-def count(corpus: Corpus, query: CountQuery, backend: str = "auto", progress: Progress | None = None) -> CountResult:
+def count(
+    corpus: Corpus,
+    query: CountQuery,
+    backend: str = "auto",
+    progress: Progress | None = None,
+    *,
+    fragments: Sequence[Fragment] | None = None,
+) -> CountResult:
     """How many rows of the corpus lie at or above each threshold?
 
     One pass over the corpus at its version. The counts equal counting in real arithmetic over the stored float16
@@ -30,11 +51,13 @@ def count(corpus: Corpus, query: CountQuery, backend: str = "auto", progress: Pr
     corpus
         The corpus at one version.
     query
-        Prototypes, thresholds, side.
+        Prototypes, thresholds, side, and what else is wanted.
     backend
-        ``auto``, ``cpu`` or ``reference``.
+        ``auto``, ``cpu``, or one by its own name; see `backends.py`.
     progress
         Advanced by the rows that are done; None shows nothing.
+    fragments
+        Of the corpus's `fragments()`, those to count; None counts all.
 
     Returns
     -------
@@ -46,7 +69,7 @@ def count(corpus: Corpus, query: CountQuery, backend: str = "auto", progress: Pr
     SpaceMismatch
         When the prototypes live in another space than the corpus.
     BadInput
-        For a backend that does not exist.
+        For a backend that does not exist or does not run here.
     TailwagError
         When rows cannot be read, or are not finite or not of unit length; names the first key and says how many.
 
@@ -64,31 +87,43 @@ def count(corpus: Corpus, query: CountQuery, backend: str = "auto", progress: Pr
         remedy="make the prototypes with the corpus's model",
     )
     chosen = choose_backend(backend)
-    counter = chosen.prepare(query.prototypes.vectors, query.thresholds)
-    counts = np.zeros(query.thresholds.shape, dtype=np.int64)
-    rows, bad_rows = 0, _BadRows()
+    counter = chosen.prepare(query.prototypes.vectors, query.asked())
+    tally, bad_rows = Tally(query), _BadRows()
+    wanted = corpus.fragments() if fragments is None else tuple(fragments)
+    parts = _Parts(wanted, tally) if query.partials else None
     start = time.perf_counter()
-    for block in corpus.scan(query.side):
-        bad_rows.look_at(block.offset, block.vectors)
-        if not bad_rows.count:
-            counts += counter.count_tile(block.vectors)
-        rows += len(block.vectors)
-        progress.advance(len(block.vectors))
-    bad_rows.refuse(corpus, query.side)
+    mask = query.control.mask(corpus) if query.control is not None else None
+    both = query.other_thresholds is not None
+    for block in corpus.scan(query.side, both=both, fragments=wanted, mask=mask):
+        if parts is not None:
+            parts.enter(block)
+        for tile in _tiles(block, query):
+            _count_tile(tile, counter, query, tally, bad_rows)
+            progress.advance(len(tile.vectors))
+    bad_rows.refuse(corpus)
     return CountResult(
         corpus=corpus.name,
         corpus_version=corpus.version,
         space=corpus.space,
         side=query.side,
-        rows=rows,
+        control=query.control.name if query.control is not None else "",
+        rows=tally.rows,
         failures=known_failures(corpus),
         concepts=query.prototypes.names,
         recipes=query.prototypes.recipes,
         thresholds=query.thresholds,
         threshold_sources=query.threshold_sources,
-        counts=counts,
+        counts=tally.counts,
         backend=chosen.name,
         seconds=time.perf_counter() - start,
+        histogram=tally.histogram,
+        mention_counts=tally.mention_counts,
+        mention_histogram=tally.mention_histogram,
+        both_counts=tally.both_counts,
+        margin_counts=tally.margin_counts,
+        best=tally.best(),
+        top=tally.top(),
+        partials=parts.finish() if parts is not None else (),
     )
 
 
@@ -98,27 +133,110 @@ def known_failures(corpus: Corpus) -> int | None:
     return Ledger(corpus.database, corpus.name).failure_count() if corpus.version == newest else None
 
 
+def parts_of(fragments: Sequence[Fragment]) -> list[tuple[Fragment, ...]]:
+    """Put consecutive fragments together, so that there are at most `MOST_PARTS` parts of about as many rows each."""
+    if len(fragments) <= MOST_PARTS:
+        return [(fragment,) for fragment in fragments]
+    least = -(-sum(fragment.rows for fragment in fragments) // MOST_PARTS)
+    parts: list[tuple[Fragment, ...]] = []
+    open_part: list[Fragment] = []
+    for fragment in fragments:
+        open_part.append(fragment)
+        if sum(one.rows for one in open_part) >= least:
+            parts.append(tuple(open_part))
+            open_part = []
+    return [*parts, tuple(open_part)] if open_part else parts
+
+
+def _tiles(block: Block, query: CountQuery) -> list[Block]:
+    """Cut a block where all its pairs with prototypes may be wanted, so that they stay few enough to hold."""
+    asked, rows = query.asked(), len(block.vectors)
+    if not asked.pairs or rows == 0:
+        return [block]
+    most = max(_FIRST_ROWS, _PAIRS_A_TILE // len(query.prototypes))
+    size = _FIRST_ROWS if query.top_k and block.offset == 0 else most
+    tiles, start = [], 0
+    while start < rows:
+        here = slice(start, start + size)
+        other = None if block.other is None else block.other[here]
+        tiles.append(Block(block.offset + start, block.vectors[here], other, block.offsets[here]))
+        start += size
+        size = min(2 * size, most)
+    return tiles
+
+
+def _count_tile(tile: Block, counter: TileCounter, query: CountQuery, tally: Tally, bad_rows: _BadRows) -> None:
+    answer = counter.count_tile(tile.vectors, tally.floors() if query.asked().pairs else None)
+    bad_rows.note(query.side, tile.offsets, answer.refused)
+    if tile.other is not None:
+        other_side = "text" if query.side == "image" else "image"
+        bad_rows.note(other_side, tile.offsets, np.flatnonzero(~is_unit(tile.other)))
+    if not bad_rows.count:
+        tally.add(tile.offsets, tile.vectors, tile.other, answer)
+
+
+class _Parts:
+    """Keeps what each part of the table adds to the counts, and a digest of the vectors that were compared."""
+
+    def __init__(self, fragments: Sequence[Fragment], tally: Tally) -> None:
+        self._tally = tally
+        self._parts = parts_of(fragments)
+        self._starts = np.array([part[0].offset for part in self._parts])
+        self._digests = [hashlib.sha256() for _ in self._parts]
+        self._rows = [0] * len(self._parts)
+        self._counts = [np.zeros(tally.counts.shape, np.int64) for _ in self._parts]
+        self._open = 0
+        self._before = np.zeros(tally.counts.shape, np.int64)
+
+    def enter(self, block: Block) -> None:
+        """Take note of a block before it is counted."""
+        position = int(np.searchsorted(self._starts, block.offset, side="right")) - 1
+        if position != self._open:
+            self._close()
+            self._open = position
+        self._digests[position].update(np.ascontiguousarray(block.vectors).data)
+        self._rows[position] += len(block.vectors)
+
+    def finish(self) -> tuple[Partial, ...]:
+        """Give what each part came to."""
+        self._close()
+        states = [tuple(fragment.state for fragment in part) for part in self._parts]
+        digests = [digest.hexdigest() for digest in self._digests]
+        return tuple(map(Partial, states, self._rows, digests, self._counts))
+
+    def _close(self) -> None:
+        if self._parts:
+            self._counts[self._open] = self._tally.counts - self._before
+            self._before = self._tally.counts.copy()
+
+
+@dataclass(frozen=True)
+class _BadRow:
+    side: str
+    offset: int
+
+
 class _BadRows:
     """Rows that the exactness of counting cannot rest on: the first one, and how many there are in the whole corpus."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._first = 0
+        self._first: _BadRow | None = None
 
-    def look_at(self, offset: int, vectors: np.ndarray) -> None:
-        """Look for such rows in a block."""
-        bad = np.flatnonzero(~is_unit(vectors))
-        if len(bad) and not self.count:
-            self._first = offset + int(bad[0])
+    def note(self, side: str, offsets: np.ndarray, bad: np.ndarray) -> None:
+        """Take note of the bad rows of a tile, given by their positions in it."""
+        if len(bad) and self._first is None:
+            self._first = _BadRow(side, int(offsets[bad[0]]))
         self.count += len(bad)
 
-    def refuse(self, corpus: Corpus, side: str) -> None:
+    def refuse(self, corpus: Corpus) -> None:
         """Raise when there were any, naming the first by its key."""
-        if not self.count:
+        if self._first is None:
             return
-        key = corpus.take_offsets([self._first], ["key"]).column("key")[0].as_py()
+        key = corpus.take_offsets([self._first.offset], ["key"]).column("key")[0].as_py()
         others = f" and {self.count - 1:,} others are" if self.count > 1 else " is"
         raise TailwagError(
-            f"the {side} vector of {key!r}{others} not finite or off unit length by more than {UNIT_TOLERANCE:g} in "
-            f"corpus {corpus.name!r} (version {corpus.version}): nothing was counted; embed again, or delete them"
+            f"the {self._first.side} vector of {key!r}{others} not finite or off unit length by more than "
+            f"{UNIT_TOLERANCE:g} in corpus {corpus.name!r} (version {corpus.version}): nothing was counted; embed "
+            "again, or delete them"
         )

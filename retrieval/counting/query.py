@@ -1,4 +1,4 @@
-"""What is counted: prototypes, thresholds and the side of the pairs they are compared with.
+"""What is counted: prototypes, thresholds, the side of the pairs they are compared with, and what else is wanted.
 
 Not here: how it is counted (`engine.py` and the backends), what comes out (`result.py`).
 """
@@ -14,11 +14,42 @@ from tailwag.errors import BadInput
 
 from ...embed.corpus import Side, check_side
 from ..prototypes import PrototypeSet
+from .controls import Control
+from .tiles import Asked
+
+
+@dataclass(frozen=True, eq=False)
+class Mentions:
+    """Which rows name which concepts: a sparse set of rows for each prototype, such as the captions that name it.
+
+    Attributes
+    ----------
+    offsets
+        (p,) int64 positions of rows in the corpus, ascending; a row may stand several times.
+    concepts
+        (p,) int32 positions of prototypes.
+
+    Raises
+    ------
+    BadInput
+        When offsets are not ascending, or the two are not of one length.
+    """
+
+    offsets: np.ndarray
+    concepts: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.offsets.shape != self.concepts.shape or self.offsets.ndim != 1:
+            raise BadInput(f"{self.offsets.shape} offsets and {self.concepts.shape} concepts are no pairs")
+        if (np.diff(self.offsets) < 0).any():
+            raise BadInput("the offsets of mentions must ascend: sort them, and their concepts with them")
 
 
 @dataclass(frozen=True, init=False, eq=False)
 class CountQuery:
     """How many rows have a similarity of at least these thresholds to these prototypes?
+
+    Everything else that is asked for is answered in the same pass.
 
     Attributes
     ----------
@@ -30,6 +61,22 @@ class CountQuery:
         Which vector of a pair is compared: ``"image"``, or ``"text"`` for the caption's.
     threshold_sources
         Where each concept's thresholds came from: ``"given"``, a file's name.
+    control
+        Which rows are counted; None counts all.
+    histogram
+        Whether similarity histograms are wanted, by the bins of `bins.py`.
+    mentions
+        Rows that name the concepts, to be counted and binned apart.
+    other_thresholds
+        (C, T) float64: rows are also counted that are hits *and* whose other side reaches these.
+    margin
+        Rows are also counted that are hits *and* lie no further than this below their best prototype.
+    best
+        How many of each row's best prototypes are wanted; the answer grows with the corpus.
+    top_k
+        How many of each prototype's most similar rows are wanted.
+    partials
+        Whether the counts of each part of the table are kept, with a digest of its vectors.
 
     Examples
     --------
@@ -41,6 +88,14 @@ class CountQuery:
     thresholds: np.ndarray
     side: Side
     threshold_sources: tuple[str, ...]
+    control: Control | None
+    histogram: bool
+    mentions: Mentions | None
+    other_thresholds: np.ndarray | None
+    margin: float | None
+    best: int
+    top_k: int
+    partials: bool
 
     def __init__(
         self,
@@ -48,6 +103,15 @@ class CountQuery:
         thresholds: np.ndarray | Sequence[float] | float,
         side: Side = "image",
         threshold_sources: Sequence[str] | str = "given",
+        *,
+        control: Control | None = None,
+        histogram: bool = False,
+        mentions: Mentions | None = None,
+        other_thresholds: np.ndarray | Sequence[float] | float | None = None,
+        margin: float | None = None,
+        best: int = 0,
+        top_k: int = 0,
+        partials: bool = False,
     ) -> None:
         """Check and keep the question.
 
@@ -61,6 +125,10 @@ class CountQuery:
             ``"image"`` or ``"text"``.
         threshold_sources
             One text a concept, or one for all.
+        control, histogram, mentions, margin, best, top_k, partials
+            See the attributes.
+        other_thresholds
+            Like `thresholds`, and as many.
 
         Raises
         ------
@@ -72,10 +140,49 @@ class CountQuery:
         sources = (threshold_sources,) * concepts if isinstance(threshold_sources, str) else tuple(threshold_sources)
         if len(sources) != concepts:
             raise BadInput(f"{len(sources)} threshold sources were given for {concepts} concepts: give one a concept")
-        object.__setattr__(self, "prototypes", prototypes)
-        object.__setattr__(self, "thresholds", check_thresholds(thresholds, concepts))
-        object.__setattr__(self, "side", side)
-        object.__setattr__(self, "threshold_sources", sources)
+        checked = check_thresholds(thresholds, concepts)
+        others = None if other_thresholds is None else check_thresholds(other_thresholds, concepts)
+        if others is not None and others.shape != checked.shape:
+            raise BadInput(
+                f"{others.shape[1]} thresholds of the other side do not fit {checked.shape[1]}: give as many"
+            )
+        if margin is not None and not margin >= 0:
+            raise BadInput(f"a margin is a distance of at least 0 between similarities, and {margin:g} was given")
+        if best < 0 or top_k < 0:
+            raise BadInput(f"best and top_k say how many are wanted, and {min(best, top_k)} was given")
+        if (
+            mentions is not None
+            and len(mentions.concepts)
+            and not 0 <= mentions.concepts.min() <= mentions.concepts.max() < concepts
+        ):
+            raise BadInput(f"a mention names prototype {mentions.concepts.max()} of {concepts}")
+        for field, value in (
+            ("prototypes", prototypes),
+            ("thresholds", checked),
+            ("side", side),
+            ("threshold_sources", sources),
+            ("control", control),
+            ("histogram", histogram),
+            ("mentions", mentions),
+            ("other_thresholds", others),
+            ("margin", None if margin is None else float(margin)),
+            ("best", min(best, concepts)),
+            ("top_k", top_k),
+            ("partials", partials),
+        ):
+            object.__setattr__(self, field, value)
+
+    def asked(self) -> Asked:
+        """Say what a backend must find out of each tile to answer this."""
+        margin_alone = self.margin is not None and self.other_thresholds is None and not self.top_k
+        needs_row_best = self.margin is not None and not margin_alone
+        return Asked(
+            self.thresholds,
+            self.histogram,
+            max(self.best, 1) if needs_row_best else self.best,
+            pairs=self.margin is not None or self.other_thresholds is not None or self.top_k > 0,
+            within=self.margin if margin_alone else None,
+        )
 
 
 def check_thresholds(thresholds: np.ndarray | Sequence[float] | float, concepts: int) -> np.ndarray:

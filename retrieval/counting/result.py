@@ -13,6 +13,7 @@ import numpy as np
 
 from ...embed.corpus import Side
 from ...embed.space import Space
+from .tally import RowBest, TopRows
 
 _NOUNS = {"image": ("image", "images"), "text": ("caption", "captions")}
 
@@ -37,6 +38,8 @@ class Count:
         Which vector was compared.
     corpus, corpus_version, space
         What was counted.
+    control
+        The name of the control under which rows were counted; empty when all were.
     """
 
     concept: str
@@ -50,6 +53,7 @@ class Count:
     corpus: str
     corpus_version: int
     space: Space
+    control: str = ""
 
     @property
     def share(self) -> float:
@@ -64,10 +68,34 @@ class Count:
             f"\"{self.concept}\" in corpus '{self.corpus}' (version {self.corpus_version}, {self.space.title}), "
             "counted exactly"
         )
+        if self.control:
+            sentence += f" among the rows with {self.control}"
         if self.failures:
             samples = "sample" if self.failures == 1 else "samples"
             sentence += f"; {self.failures:,} more {samples} could not be embedded"
         return sentence + "."
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What one part of the table adds to the counts.
+
+    Attributes
+    ----------
+    states
+        The state of each of its fragments; see `Fragment`.
+    rows
+        Rows that were compared.
+    digest
+        sha256 of their float16 vectors, in order.
+    counts
+        (C, T) int64.
+    """
+
+    states: tuple[str, ...]
+    rows: int
+    digest: str
+    counts: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +106,10 @@ class CountResult:
     ----------
     corpus, corpus_version, space, side
         What was counted.
+    control
+        The name of the control under which rows were counted; empty when all were.
     rows
-        Rows that were compared: all of the corpus at its version.
+        Rows that were compared: all of the corpus at its version, or those that the control left.
     failures
         Samples that could not be embedded; None where that is not known.
     concepts, recipes
@@ -94,6 +124,20 @@ class CountResult:
         What counted; it does not change the counts.
     seconds
         How long the pass took.
+    histogram
+        (C, BINS) int64: the similarities of all rows, by the bins of `bins.py`.
+    mention_counts, mention_histogram
+        (C, T) and (C, BINS) int64: the same of the rows that name the concept.
+    both_counts
+        (C, T) int64: hits whose other side reaches its threshold too.
+    margin_counts
+        (C, T) int64: hits that lie within the margin of their row's best concept.
+    best
+        The best concepts of every row.
+    top
+        The most similar rows of every concept.
+    partials
+        What each part of the table adds to `counts`; empty unless asked for.
     """
 
     corpus: str
@@ -109,6 +153,15 @@ class CountResult:
     counts: np.ndarray
     backend: str
     seconds: float
+    control: str = ""
+    histogram: np.ndarray | None = None
+    mention_counts: np.ndarray | None = None
+    mention_histogram: np.ndarray | None = None
+    both_counts: np.ndarray | None = None
+    margin_counts: np.ndarray | None = None
+    best: RowBest | None = None
+    top: TopRows | None = None
+    partials: tuple[Partial, ...] = ()
 
     def __len__(self) -> int:
         return self.counts.size
@@ -128,6 +181,7 @@ class CountResult:
             corpus=self.corpus,
             corpus_version=self.corpus_version,
             space=self.space,
+            control=self.control,
         )
 
     def __iter__(self) -> Iterator[Count]:
@@ -145,8 +199,8 @@ class CountResult:
         Returns
         -------
         pyarrow.Table
-            Columns corpus, corpus_version, concept, side, recipe, threshold, threshold_source, count, rows, share; the
-            space, the failures and the backend in the schema's metadata.
+            Columns corpus, corpus_version, concept, side, control, recipe, threshold, threshold_source, count, rows,
+            share; the space, the failures and the backend in the schema's metadata.
         """
         import pyarrow as pa
 
@@ -161,6 +215,7 @@ class CountResult:
                 "corpus_version": pa.array(np.full(size, self.corpus_version, np.int64)),
                 "concept": pa.array(self.concepts, pa.string()).take(pa.array(repeated)),
                 "side": pa.array([self.side] * size, pa.string()),
+                "control": pa.array([self.control] * size, pa.string()),
                 "recipe": pa.array(self.recipes, pa.string()).take(pa.array(repeated)),
                 "threshold": pa.array(self.thresholds.reshape(-1)),
                 "threshold_source": pa.array(self.threshold_sources, pa.string()).take(pa.array(repeated)),

@@ -4,7 +4,7 @@ import lance
 import numpy as np
 import pytest
 
-from tailwag.embed import corpus as corpus_module
+from tailwag.embed import scanning
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.database import Database
 from tailwag.embed.failures import Failure, Reason
@@ -40,7 +40,7 @@ def test_block_boundaries_lose_no_row(tmp_path, prototypes, rows):
     vectors = clustered_unit(rows, DIMENSION)
     result = count(make_corpus(tmp_path, vectors), CountQuery(prototypes, [0.2]))
     np.testing.assert_array_equal(result.counts, brute_force(vectors, prototypes, [0.2]))
-    assert corpus_module.DEFAULT_BLOCK_ROWS == 8192
+    assert scanning.DEFAULT_BLOCK_ROWS == 8192
 
 
 def test_several_appends_are_counted_together(tmp_path, prototypes):
@@ -176,7 +176,7 @@ def test_a_result_becomes_an_arrow_table(tmp_path, prototypes):
     query = CountQuery(prototypes, [0.3, 0.1], threshold_sources=[f"source {row}" for row in range(5)])
     result = count(make_corpus(tmp_path, vectors), query)
     table = result.to_arrow()
-    first, second = "corpus corpus_version concept side recipe", "threshold threshold_source count rows share"
+    first, second = "corpus corpus_version concept side control recipe", "threshold threshold_source count rows share"
     assert table.column_names == [*first.split(), *second.split()]
     assert table.num_rows == len(result) == 10
     for row, one in zip(table.to_pylist(), result, strict=True):

@@ -1,0 +1,104 @@
+"""Controls: named filters on rows, under which everything can be counted again.
+
+Not here: reading the rows that are left (`embed/scanning.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tailwag.errors import BadInput
+
+from ...embed.corpus import Corpus
+from ...embed.scanning import RowMask
+
+
+@dataclass(frozen=True)
+class Control:
+    """Which rows are counted: those of a sample, those that fulfil a condition, those that were chosen; or all three.
+
+    Made by `sample`, `where` and `chosen_rows`; `a & b` leaves the rows that both leave.
+
+    Attributes
+    ----------
+    name
+        Stands in every result that was counted under it.
+
+    Examples
+    --------
+    >>> (sample(0.01) & where("width >= 256")).name
+    'u < 0.01 and width >= 256'
+    """
+
+    name: str
+    _spans: tuple[tuple[float, float], ...] = ()
+    _conditions: tuple[str, ...] = ()
+    _chosen: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
+
+    def __and__(self, other: Control) -> Control:
+        return Control(
+            f"{self.name} and {other.name}",
+            self._spans + other._spans,
+            self._conditions + other._conditions,
+            self._chosen + other._chosen,
+        )
+
+    def mask(self, corpus: Corpus) -> RowMask:
+        """Find the rows that are left.
+
+        Raises
+        ------
+        BadInput
+            For a condition that cannot be evaluated, and rows chosen from another number of rows.
+        """
+        wanted = np.ones(len(corpus), dtype=bool)
+        if self._spans:
+            # Compared in float64: what SQL makes of a float32 column and a literal is its own affair.
+            numbers = corpus.column("u").to_numpy().astype(np.float64)
+            for start, stop in self._spans:
+                wanted &= (numbers >= start) & (numbers < stop)
+        for condition in self._conditions:
+            fulfilled = np.zeros(len(corpus), dtype=bool)
+            fulfilled[corpus.offsets(condition)] = True
+            wanted &= fulfilled
+        for chosen in self._chosen:
+            if len(chosen) != len(corpus):
+                raise BadInput(
+                    f"control {self.name!r} chose from {len(chosen):,} rows, and corpus {corpus.name!r} has "
+                    f"{len(corpus):,} at version {corpus.version}: choose again at this version"
+                )
+            wanted &= chosen
+        return RowMask(wanted)
+
+
+def sample(rate: float, start: float = 0.0) -> Control:
+    """Leave the rows with start ≤ u < rate: a sample that is the same on every machine.
+
+    Raises
+    ------
+    BadInput
+        Unless 0 ≤ start < rate ≤ 1.
+    """
+    if not 0 <= start < rate <= 1:
+        raise BadInput(f"a sample's rate is above 0 and at most 1, and {rate:g} was given (from {start:g} on)")
+    return Control(f"u < {rate!r}" if start == 0 else f"{start!r} <= u < {rate!r}", ((float(start), float(rate)),))
+
+
+def where(condition: str) -> Control:
+    """Leave the rows that fulfil an SQL condition on the corpus's columns: ``"width >= 256"``, ``"label = 'cat'"``."""
+    return Control(condition, (), (condition,))
+
+
+def chosen_rows(name: str, wanted: np.ndarray) -> Control:
+    """Leave the rows that were chosen by other means.
+
+    Parameters
+    ----------
+    name
+        What results call it.
+    wanted
+        (N,) bool, in the order of the corpus at the version that is counted.
+    """
+    return Control(name, (), (), (np.array(wanted, dtype=bool),))
