@@ -5,7 +5,10 @@ Not here: reading the rows that are left (`embed/scanning.py`).
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +47,49 @@ class Control:
             self._conditions + other._conditions,
             self._chosen + other._chosen,
         )
+
+    def describe(self) -> dict[str, Any]:
+        """Say as JSON can hold it how to make this control again; of chosen rows only a digest is told.
+
+        Returns
+        -------
+        dict
+            name, spans, conditions, and for each choice of rows its number of rows, how many of them it leaves, and the
+            sha256 of its bits (`numpy.packbits`) and its length in 8 bytes.
+        """
+        chosen = [
+            {"rows": len(one), "left": int(np.count_nonzero(one)), "sha256": _digest(one)} for one in self._chosen
+        ]
+        spans = [list(span) for span in self._spans]
+        return {"name": self.name, "spans": spans, "conditions": list(self._conditions), "chosen": chosen}
+
+    @classmethod
+    def rebuild(cls, described: Mapping[str, Any], chosen: Sequence[np.ndarray] = ()) -> Control:
+        """Make a control again from what `describe` told of it.
+
+        Parameters
+        ----------
+        described
+            What it told.
+        chosen
+            (N,) bool arrays: the rows that were chosen by other means, in any order.
+
+        Raises
+        ------
+        BadInput
+            When rows were chosen that are not given again.
+        """
+        given = {_digest(np.asarray(one, dtype=bool)): np.array(one, dtype=bool) for one in chosen}
+        missing = [one for one in described["chosen"] if one["sha256"] not in given]
+        if missing:
+            raise BadInput(
+                f"control {described['name']!r} left rows that were chosen by hand ({missing[0]['left']:,} of "
+                f"{missing[0]['rows']:,}, sha256 {missing[0]['sha256'][:16]}…), and they were not kept: pass the same "
+                "rows again"
+            )
+        spans = tuple((float(start), float(stop)) for start, stop in described["spans"])
+        masks = tuple(given[one["sha256"]] for one in described["chosen"])
+        return cls(described["name"], spans, tuple(described["conditions"]), masks)
 
     def mask(self, corpus: Corpus) -> RowMask:
         """Find the rows that are left.
@@ -102,3 +148,7 @@ def chosen_rows(name: str, wanted: np.ndarray) -> Control:
         (N,) bool, in the order of the corpus at the version that is counted.
     """
     return Control(name, (), (), (np.array(wanted, dtype=bool),))
+
+
+def _digest(wanted: np.ndarray) -> str:
+    return hashlib.sha256(np.packbits(wanted).tobytes() + len(wanted).to_bytes(8, "little")).hexdigest()

@@ -40,6 +40,7 @@ def count(
     progress: Progress | None = None,
     *,
     fragments: Sequence[Fragment] | None = None,
+    parts: Sequence[Sequence[Fragment]] | None = None,
 ) -> CountResult:
     """How many rows of the corpus lie at or above each threshold?
 
@@ -58,6 +59,9 @@ def count(
         Advanced by the rows that are done; None shows nothing.
     fragments
         Of the corpus's `fragments()`, those to count; None counts all.
+    parts
+        The same fragments, in the order of the table, put together as the parts that a query for partials wants to
+        know of; None puts them together by `parts_of`.
 
     Returns
     -------
@@ -89,14 +93,16 @@ def count(
     chosen = choose_backend(backend)
     counter = chosen.prepare(query.prototypes.vectors, query.asked())
     tally, bad_rows = Tally(query), _BadRows()
+    if parts is not None:
+        fragments = [fragment for part in parts for fragment in part]
     wanted = corpus.fragments() if fragments is None else tuple(fragments)
-    parts = _Parts(wanted, tally) if query.partials else None
+    kept = _Parts(parts_of(wanted) if parts is None else parts, tally) if query.partials else None
     start = time.perf_counter()
     mask = query.control.mask(corpus) if query.control is not None else None
     both = query.other_thresholds is not None
     for block in corpus.scan(query.side, both=both, fragments=wanted, mask=mask):
-        if parts is not None:
-            parts.enter(block)
+        if kept is not None:
+            kept.enter(block)
         for tile in _tiles(block, query):
             _count_tile(tile, counter, query, tally, bad_rows)
             progress.advance(len(tile.vectors))
@@ -123,7 +129,7 @@ def count(
         margin_counts=tally.margin_counts,
         best=tally.best(),
         top=tally.top(),
-        partials=parts.finish() if parts is not None else (),
+        partials=kept.finish() if kept is not None else (),
     )
 
 
@@ -178,9 +184,9 @@ def _count_tile(tile: Block, counter: TileCounter, query: CountQuery, tally: Tal
 class _Parts:
     """Keeps what each part of the table adds to the counts, and a digest of the vectors that were compared."""
 
-    def __init__(self, fragments: Sequence[Fragment], tally: Tally) -> None:
+    def __init__(self, parts: Sequence[Sequence[Fragment]], tally: Tally) -> None:
         self._tally = tally
-        self._parts = parts_of(fragments)
+        self._parts = parts
         self._starts = np.array([part[0].offset for part in self._parts])
         self._digests = [hashlib.sha256() for _ in self._parts]
         self._rows = [0] * len(self._parts)
