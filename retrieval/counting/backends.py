@@ -16,6 +16,7 @@ from .tiles import Asked, TileAnswer
 
 # Imported when chosen: a backend may need what the others do not.
 BACKENDS = {
+    "c": "tailwag.retrieval.counting.compiled:CompiledBackend",
     "reference": "tailwag.retrieval.counting.reference:ReferenceBackend",
 }
 # These names take the first of a list that runs here.

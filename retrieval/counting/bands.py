@@ -12,25 +12,31 @@ import numpy as np
 _GREATEST_LENGTHS = 1.003
 
 
-def float32_band(dimension: int) -> float:
-    """How far can a float32 dot of d numbers lie from the real one, for vectors of about unit length?
+def float32_band(additions: int) -> float:
+    """How far can a float32 dot lie from the real one, for vectors of about unit length?
 
-    In any order of summation, with or without fused multiply-adds, |error| ≤ γ_d Σ|xᵢpᵢ| ≤ γ_d |x||p| with
-    γ_d = d·u / (1 − d·u) and u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+    In any order of summation, with or without fused multiply-adds, |error| ≤ γ_n Σ|xᵢpᵢ| ≤ γ_n |x||p| with
+    γ_n = n·u / (1 − n·u) and u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+
+    Parameters
+    ----------
+    additions
+        n, the most roundings that any one product goes through on its way into the sum. The dimension where the order
+        is not known; fewer where the sum is known to be made of shorter ones.
     """
     unit_roundoff = 2.0**-24
-    return dimension * unit_roundoff / (1 - dimension * unit_roundoff) * _GREATEST_LENGTHS
+    return additions * unit_roundoff / (1 - additions * unit_roundoff) * _GREATEST_LENGTHS
 
 
-def screen_bounds(thresholds: np.ndarray, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+def screen_bounds(thresholds: np.ndarray, band: float) -> tuple[np.ndarray, np.ndarray]:
     """Between which float32 scores must the exact dot decide?
 
     Parameters
     ----------
     thresholds
         float64, any shape.
-    dimension
-        d.
+    band
+        How far a score may lie from the similarity.
 
     Returns
     -------
@@ -38,10 +44,10 @@ def screen_bounds(thresholds: np.ndarray, dimension: int) -> tuple[np.ndarray, n
         Lower and upper, float32 and rounded outward: a score below `lower` is surely below the threshold, one of at
         least `upper` surely reaches it.
     """
-    band = float32_band(dimension)
-    lower, upper = thresholds - band, thresholds + band
-    narrow_lower, narrow_upper = lower.astype(np.float32), upper.astype(np.float32)
-    # Rounded to nearest, a bound may have moved into the band. The comparisons are in float64 on both sides.
-    low = np.where(narrow_lower.astype(np.float64) > lower, np.nextafter(narrow_lower, np.float32(-2)), narrow_lower)
-    high = np.where(narrow_upper.astype(np.float64) < upper, np.nextafter(narrow_upper, np.float32(2)), narrow_upper)
-    return low, high
+    return _down(thresholds - band), -_down(-thresholds - band)
+
+
+def _down(values: np.ndarray) -> np.ndarray:
+    """Float32 numbers that are no greater: rounded to nearest, a bound may have moved into the band."""
+    narrow = values.astype(np.float32)
+    return np.where(narrow.astype(np.float64) > values, np.nextafter(narrow, np.float32(-np.inf)), narrow)

@@ -239,7 +239,7 @@ def test_a_float32_product_stays_within_the_band(dimension):
 
 @given(threshold=st.floats(-1, 1), dimension=st.sampled_from([1, 2, 512, 4096]))
 def test_bounds_are_rounded_away_from_the_threshold(threshold, dimension):
-    lower, upper = screen_bounds(np.array([threshold]), dimension)
+    lower, upper = screen_bounds(np.array([threshold]), float32_band(dimension))
     assert lower.dtype == upper.dtype == np.float32
     # γ_d |x||p| in exact arithmetic, with the greatest lengths that are let through.
     roundoff = Fraction(1, 1 << 24)

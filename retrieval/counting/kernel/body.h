@@ -1,0 +1,678 @@
+/* The kernel itself, for one instruction set. Included by kernel.c once for each, with these macros:
+ *
+ *   NAME(x)  the name x of this version          TARGET   the function attribute that allows its instructions
+ *   W        32-bit lanes of a vector            MR       rows of a register tile (2 vectors of concepts wide)
+ *   LOAD_HALVES(p)      W float16 as W floats    ROUND(v) floats to nearest integers
+ *   DOT16(acc, a, b)    adds products of int16 pairs     DOT8(acc, a, b) adds products of uint8 by int8 quadruples
+ *
+ * Rows are taken MR at a time against panels of NR = 2 W concepts. Sums stay in registers until all of the dimension is
+ * summed, are compared there, and leave only as counts; the few that a threshold's band holds are settled at once by the
+ * float64 dot of the stored float16 values, which is exact (see docs/counting.md).
+ */
+
+#define NR (2 * W)
+
+typedef float NAME(Floats) __attribute__((vector_size(4 * W), may_alias));
+typedef int32_t NAME(Ints) __attribute__((vector_size(4 * W), may_alias));
+typedef int16_t NAME(Shorts) __attribute__((vector_size(2 * W), aligned(2), may_alias));
+typedef uint8_t NAME(Bytes) __attribute__((vector_size(W), aligned(1), may_alias));
+/* The same, at any address: numpy's arrays begin where they like. */
+typedef float NAME(LooseFloats) __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef int32_t NAME(LooseInts) __attribute__((vector_size(4 * W), aligned(4), may_alias));
+#define Floats NAME(Floats)
+#define Ints NAME(Ints)
+
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+/* Row by row: convert, check the length, and lay out as the product wants them. */
+
+/* Lane by lane: a where the mask is set, else b. */
+INLINE Floats NAME(select)(Ints mask, Floats a, Floats b) { return (Floats)(((Ints)a & mask) | ((Ints)b & ~mask)); }
+
+INLINE float NAME(sum)(Floats v) {
+    float total = 0;
+    for (int lane = 0; lane < W; lane++) total += v[lane];
+    return total;
+}
+
+/* Loads W halves from position k on; what lies beyond the dimension is zero. */
+INLINE Floats NAME(load)(const uint16_t *row, int64_t k, int64_t dimension) {
+    if (k + W <= dimension) return LOAD_HALVES(row + k);
+    uint16_t tail[W] = {0};
+    for (int64_t i = k; i < dimension; i++) tail[i - k] = row[i];
+    return LOAD_HALVES(tail);
+}
+
+/* The float64 dot of two float16 vectors: exact, whatever the order, for vectors of about unit length. */
+static TARGET double NAME(exact)(const uint16_t *a, const uint16_t *b, int64_t dimension) {
+    typedef double Doubles __attribute__((vector_size(8 * W)));
+    Doubles total = {0};
+    for (int64_t k = 0; k < dimension; k += W) {
+        Floats x = NAME(load)(a, k, dimension), y = NAME(load)(b, k, dimension);
+        total += __builtin_convertvector(x, Doubles) * __builtin_convertvector(y, Doubles);
+    }
+    double sum = 0;
+    for (int lane = 0; lane < W; lane++) sum += total[lane];
+    return sum;
+}
+
+/* Whether a row is a unit vector; `square` is its float32 squared length, which errs by far less than 1e-4. */
+INLINE int NAME(is_unit)(const Tile *tile, const uint16_t *row, float square) {
+    if (square > tile->least_square + 1e-4 && square < tile->most_square - 1e-4) return 1;
+    if (!(square > 0.9f && square < 1.1f)) return 0; /* nan is refused here */
+    double exact = NAME(exact)(row, row, tile->dimension);
+    return exact >= tile->least_square && exact <= tile->most_square;
+}
+
+static TARGET void NAME(rows_as_floats)(const Tile *tile, int64_t first, int64_t count, float *to, int64_t stride) {
+    for (int64_t r = 0; r < count; r++) {
+        const uint16_t *row = tile->rows + (first + r) * tile->dimension;
+        Floats square = {0};
+        for (int64_t k = 0; k < tile->dimension; k += W) {
+            Floats x = NAME(load)(row, k, tile->dimension);
+            square += x * x;
+            memcpy(to + r * stride + k, &x, sizeof x);
+        }
+        if (!NAME(is_unit)(tile, row, NAME(sum)(square))) {
+            tile->refused[first + r] = 1;
+            memset(to + r * stride, 0, sizeof(float) * tile->dimension);
+        }
+    }
+}
+
+/* Rounds rows to multiples of 2^-15; gives the longest residual and the longest rounded row of these, rounded up. */
+static TARGET void NAME(rows_as_int16)(const Tile *tile, int64_t first, int64_t count, int16_t *to, int64_t stride,
+                                       double *residual, double *length) {
+    const float scale = 32768, greatest = 32767, back = 1 / scale;
+    double longest_residual = 0, longest = 0;
+    for (int64_t r = 0; r < count; r++) {
+        const uint16_t *row = tile->rows + (first + r) * tile->dimension;
+        Floats square = {0}, lost = {0};
+        for (int64_t k = 0; k < tile->dimension; k += W) {
+            Floats x = NAME(load)(row, k, tile->dimension), scaled = x * scale;
+            scaled = NAME(select)((Ints)(scaled > greatest), (Floats){0} + greatest, scaled);
+            scaled = NAME(select)((Ints)(scaled < -greatest), (Floats){0} - greatest, scaled);
+            Ints rounded = ROUND(scaled);
+            Floats left = x - __builtin_convertvector(rounded, Floats) * back; /* both exact, so is the difference */
+            square += x * x;
+            lost += left * left;
+            NAME(Shorts) narrow = __builtin_convertvector(rounded, NAME(Shorts));
+            memcpy(to + r * stride + k, &narrow, sizeof narrow);
+        }
+        float length_square = NAME(sum)(square);
+        if (!NAME(is_unit)(tile, row, length_square)) {
+            tile->refused[first + r] = 1;
+            memset(to + r * stride, 0, sizeof(int16_t) * tile->dimension);
+            continue;
+        }
+        double lost_here = sqrt((double)NAME(sum)(lost)) * (1 + 1e-4) + 1e-12;
+        double length_here = sqrt((double)length_square) * (1 + 1e-4) + lost_here;
+        if (lost_here > longest_residual) longest_residual = lost_here;
+        if (length_here > longest) longest = length_here;
+    }
+    *residual = longest_residual;
+    *length = longest;
+}
+
+/* Takes the mean off, rounds to int8 with a scale for each row and adds 128; gives the scales' inverses, the longest
+ * residual and the longest rounded row, rounded up. */
+static TARGET void NAME(rows_as_uint8)(const Tile *tile, int64_t first, int64_t count, uint8_t *to, int64_t stride,
+                                       float *inverses, double *residual, double *length) {
+    double longest_residual = 0, longest = 0;
+    for (int64_t r = 0; r < count; r++) {
+        const uint16_t *row = tile->rows + (first + r) * tile->dimension;
+        Floats square = {0}, most = {0};
+        for (int64_t k = 0; k < tile->dimension; k += W) {
+            Floats x = NAME(load)(row, k, tile->dimension), mean;
+            memcpy(&mean, tile->mean + k, sizeof mean);
+            square += x * x;
+            Floats apart = x - mean, size = NAME(select)((Ints)(apart < 0), -apart, apart);
+            most = NAME(select)((Ints)(size > most), size, most);
+        }
+        float greatest = 0;
+        for (int lane = 0; lane < W; lane++) greatest = most[lane] > greatest ? most[lane] : greatest;
+        int fine = NAME(is_unit)(tile, row, NAME(sum)(square));
+        if (!fine) tile->refused[first + r] = 1;
+        float scale = fine && greatest > 0 ? 127 / greatest : 0, back = scale > 0 ? 1 / scale : 0;
+        inverses[r] = back;
+        Floats lost = {0}, kept = {0};
+        for (int64_t k = 0; k < tile->dimension; k += W) {
+            Floats x = NAME(load)(row, k, tile->dimension), mean;
+            memcpy(&mean, tile->mean + k, sizeof mean);
+            if (!fine) x = mean;
+            Floats apart = x - mean;
+            Ints rounded = ROUND(apart * scale);
+            rounded -= (rounded - 127) & (rounded > 127);
+            rounded -= (rounded + 127) & (rounded < -127);
+            Floats stands_for = __builtin_convertvector(rounded, Floats) * back, left = apart - stands_for;
+            lost += left * left;
+            kept += stands_for * stands_for;
+            NAME(Bytes) narrow = __builtin_convertvector(rounded + 128, NAME(Bytes));
+            memcpy(to + r * stride + k, &narrow, sizeof narrow);
+        }
+        /* The float32 roundings of `apart` and `left` are below 1e-7 of |x| + |mean| each. */
+        double lost_here = sqrt((double)NAME(sum)(lost)) * (1 + 1e-4) + 1e-6;
+        double length_here = sqrt((double)NAME(sum)(kept)) * (1 + 1e-4) + 1e-6;
+        if (lost_here > longest_residual) longest_residual = lost_here;
+        if (length_here > longest) longest = length_here;
+    }
+    *residual = longest_residual;
+    *length = longest;
+}
+
+/* Products of MR rows and one panel, in registers. */
+
+INLINE void NAME(product_float32)(const float *rows, int64_t stride, const float *panel, int64_t from, int64_t to,
+                                  Floats sums[MR][2]) {
+    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Floats){0};
+    const NAME(LooseFloats) *columns = (const NAME(LooseFloats) *)panel;
+    for (int64_t k = from; k < to; k++) {
+        Floats left = columns[2 * k], right = columns[2 * k + 1];
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; r++) {
+            Floats x = (Floats){0} + rows[r * stride + k];
+            sums[r][0] += x * left;
+            sums[r][1] += x * right;
+        }
+    }
+}
+
+INLINE void NAME(product_int16)(const int16_t *rows, int64_t stride, const int16_t *panel, int64_t steps,
+                                Ints sums[MR][2]) {
+    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Ints){0};
+    const NAME(LooseInts) *columns = (const NAME(LooseInts) *)panel;
+    for (int64_t k = 0; k < steps; k++) {
+        Ints left = columns[2 * k], right = columns[2 * k + 1];
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; r++) {
+            Ints x = (Ints){0} + *(const Word *)(rows + r * stride + 2 * k);
+            sums[r][0] = DOT16(sums[r][0], x, left);
+            sums[r][1] = DOT16(sums[r][1], x, right);
+        }
+    }
+}
+
+INLINE void NAME(product_int8)(const uint8_t *rows, int64_t stride, const int8_t *panel, int64_t steps,
+                               Ints sums[MR][2]) {
+    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Ints){0};
+    const NAME(LooseInts) *columns = (const NAME(LooseInts) *)panel;
+    for (int64_t k = 0; k < steps; k++) {
+        Ints left = columns[2 * k], right = columns[2 * k + 1];
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; r++) {
+            Ints x = (Ints){0} + *(const Word *)(rows + r * stride + 4 * k);
+            sums[r][0] = DOT8(sums[r][0], x, left);
+            sums[r][1] = DOT8(sums[r][1], x, right);
+        }
+    }
+}
+
+/* What becomes of the sums. */
+
+/* Settles one pair of a row and a concept that lies in the band of a threshold. */
+static TARGET __attribute__((noinline)) int32_t NAME(settle)(const Tile *tile, int64_t row, int64_t concept,
+                                                             double threshold) {
+    return NAME(exact)(tile->rows + row * tile->dimension, tile->prototypes + concept * tile->dimension,
+                       tile->dimension) >= threshold;
+}
+
+INLINE int NAME(any)(Ints mask) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+    typedef long long Longs __attribute__((vector_size(4 * W)));
+    Longs wide = (Longs)mask;
+    long long all = 0;
+    for (int lane = 0; lane < W / 2; lane++) all |= wide[lane];
+    return all != 0;
+#else
+    int32_t all = 0;
+    for (int lane = 0; lane < W; lane++) all |= mask[lane];
+    return all != 0;
+#endif
+}
+
+/* Counts what surely reaches a threshold and settles what may: `possible` and `sure` are masks of MR rows. */
+INLINE void NAME(add_up)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, int64_t column,
+                         Ints possible[MR][2], Ints sure[MR][2], int32_t *counts) {
+    Ints total[2] = {{0}, {0}}, unsettled = {0};
+    for (int r = 0; r < MR; r++) {
+        for (int half = 0; half < 2; half++) {
+            total[half] -= sure[r][half];
+            unsettled |= possible[r][half] ^ sure[r][half];
+        }
+    }
+    for (int half = 0; half < 2; half++) {
+        Ints before;
+        memcpy(&before, counts + half * W, sizeof before);
+        before += total[half];
+        memcpy(counts + half * W, &before, sizeof before);
+    }
+    if (__builtin_expect(!NAME(any)(unsettled), 1)) return;
+    for (int r = 0; r < rows; r++) {
+        for (int half = 0; half < 2; half++) {
+            Ints band = possible[r][half] ^ sure[r][half];
+            if (!NAME(any)(band)) continue;
+            for (int lane = 0; lane < W; lane++) {
+                int64_t concept = panel * NR + half * W + lane;
+                if (band[lane] && concept < tile->concepts) {
+                    counts[half * W + lane] +=
+                        NAME(settle)(tile, row + r, concept, tile->thresholds[column * tile->padded + concept]);
+                }
+            }
+        }
+    }
+}
+
+INLINE void NAME(count_float32)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, Floats scores[MR][2],
+                                int32_t *counts) {
+    for (int64_t column = 0; column < tile->columns; column++) {
+        int64_t place = column * tile->padded + panel * NR;
+        Floats lower[2], upper[2];
+        memcpy(lower, tile->lower + place, sizeof lower);
+        memcpy(upper, tile->upper + place, sizeof upper);
+        Ints possible[MR][2], sure[MR][2];
+        for (int r = 0; r < MR; r++) {
+            for (int half = 0; half < 2; half++) {
+                possible[r][half] = r < rows ? (Ints)(scores[r][half] >= lower[half]) : (Ints){0};
+                sure[r][half] = r < rows ? (Ints)(scores[r][half] >= upper[half]) : (Ints){0};
+            }
+        }
+        NAME(add_up)(tile, row, rows, panel, column, possible, sure, counts + place);
+    }
+}
+
+INLINE void NAME(count_integers)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, Ints sums[MR][2],
+                                 const int32_t *below, const int32_t *surely, int32_t *counts) {
+    for (int64_t column = 0; column < tile->columns; column++) {
+        int64_t place = column * tile->padded + panel * NR;
+        Ints lower[2], upper[2];
+        memcpy(lower, below + place, sizeof lower);
+        memcpy(upper, surely + place, sizeof upper);
+        Ints possible[MR][2], sure[MR][2];
+        for (int r = 0; r < MR; r++) {
+            for (int half = 0; half < 2; half++) {
+                possible[r][half] = r < rows ? (Ints)(sums[r][half] > lower[half]) : (Ints){0};
+                sure[r][half] = r < rows ? (Ints)(sums[r][half] > upper[half]) : (Ints){0};
+            }
+        }
+        NAME(add_up)(tile, row, rows, panel, column, possible, sure, counts + place);
+    }
+}
+
+static inline int64_t NAME(bin_of)(double similarity) {
+    if (!(similarity > -1.02 && similarity < 1.02)) return 0; /* of a row that is refused */
+    int64_t bin = (int64_t)(similarity * BINS_PER_UNIT - FIRST_EDGE);
+    /* The edges are the float64 nearest to each thousandth; the product above may have been rounded over one. */
+    if (similarity >= (double)(bin + 1 + FIRST_EDGE) / BINS_PER_UNIT) bin++;
+    if (similarity < (double)(bin + FIRST_EDGE) / BINS_PER_UNIT) bin--;
+    return bin;
+}
+
+INLINE void NAME(bin_scores)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, Floats scores[MR][2],
+                             int32_t *histogram) {
+    /* In units of a bin: the band, and the rounding of the two operations below (2048 has 12 bits of 24). */
+    const float near = (float)(tile->band * BINS_PER_UNIT * 1.001 + 3.0 * 2048 * 0x1p-24);
+    int64_t concepts = tile->concepts - panel * NR;
+    for (int r = 0; r < rows; r++) {
+        for (int half = 0; half < 2; half++) {
+            Floats place = scores[r][half] * (float)BINS_PER_UNIT - (float)FIRST_EDGE;
+            Ints bins = __builtin_convertvector(place, Ints);
+            Floats part = place - __builtin_convertvector(bins, Floats);
+            Ints unsettled = (Ints)(part < near) | (Ints)(part > 1 - near);
+            int64_t lanes = concepts - half * W < W ? concepts - half * W : W;
+            int32_t *own = histogram + (panel * NR + half * W) * BINS;
+            if (__builtin_expect(!NAME(any)(unsettled), 1)) {
+                for (int64_t lane = 0; lane < lanes; lane++) own[lane * BINS + bins[lane]]++;
+                continue;
+            }
+            for (int64_t lane = 0; lane < lanes; lane++) {
+                int64_t bin = bins[lane];
+                if (unsettled[lane]) {
+                    int64_t concept = panel * NR + half * W + lane;
+                    bin = NAME(bin_of)(NAME(exact)(tile->rows + (row + r) * tile->dimension,
+                                                   tile->prototypes + concept * tile->dimension, tile->dimension));
+                }
+                own[lane * BINS + bin]++;
+            }
+        }
+    }
+}
+
+/* Rows against all their float32 scores: the best concepts, and the pairs that reach their floors. */
+
+static int NAME(remember)(Found *found, int64_t row, int32_t concept, double similarity) {
+    if (found->count == found->room) {
+        int64_t room = found->room ? 2 * found->room : 1024;
+        int64_t *rows = realloc(found->rows, room * sizeof *rows);
+        if (rows) found->rows = rows;
+        int32_t *concepts = realloc(found->concepts, room * sizeof *concepts);
+        if (concepts) found->concepts = concepts;
+        double *similarities = realloc(found->similarities, room * sizeof *similarities);
+        if (similarities) found->similarities = similarities;
+        if (!rows || !concepts || !similarities) return 1;
+        found->room = room;
+    }
+    found->rows[found->count] = row;
+    found->concepts[found->count] = concept;
+    found->similarities[found->count++] = similarity;
+    return 0;
+}
+
+/* The m-th highest of a row's scores. `highest` has room for m. */
+static TARGET float NAME(mth_highest)(const float *scores, int64_t padded, int64_t concepts, int64_t m,
+                                      float *highest) {
+    for (int64_t i = 0; i < m; i++) highest[i] = -INFINITY;
+    for (int64_t start = 0; start < padded; start += W) {
+        Floats here;
+        memcpy(&here, scores + start, sizeof here);
+        if (!NAME(any)((Ints)(here > highest[m - 1]))) continue;
+        for (int64_t c = start; c < start + W && c < concepts; c++) {
+            if (!(scores[c] > highest[m - 1])) continue;
+            int64_t i = m - 1;
+            for (; i > 0 && highest[i - 1] < scores[c]; i--) highest[i] = highest[i - 1];
+            highest[i] = scores[c];
+        }
+    }
+    return highest[m - 1];
+}
+
+static TARGET int NAME(read_scores)(const Tile *tile, int64_t row, const float *scores, float *highest,
+                                    int32_t *candidates, double *exact, Found *found) {
+    const uint16_t *halves = tile->rows + row * tile->dimension;
+    int64_t m = tile->best > 0 ? tile->best : 1, kept = 0;
+    double row_best = 0;
+    if (tile->best > 0 || tile->within_wanted) {
+        float cutoff = NAME(mth_highest)(scores, tile->padded, tile->concepts, m, highest);
+        double least = (double)cutoff - 2 * tile->band;
+        for (int32_t c = 0; c < tile->concepts; c++) {
+            if (scores[c] < least) continue;
+            double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
+            /* Kept in order; concepts come in ascending order, so that equal ones stay so. */
+            if (kept == m && !(similarity > exact[m - 1])) continue;
+            int64_t i = kept < m ? kept++ : m - 1;
+            for (; i > 0 && exact[i - 1] < similarity; i--) {
+                exact[i] = exact[i - 1];
+                candidates[i] = candidates[i - 1];
+            }
+            exact[i] = similarity;
+            candidates[i] = c;
+        }
+        row_best = exact[0];
+        if (tile->best > 0) {
+            memcpy(tile->best_concepts + row * m, candidates, m * sizeof *candidates);
+            memcpy(tile->best_similarities + row * m, exact, m * sizeof *exact);
+        }
+    }
+    if (!tile->pairs_wanted) return 0;
+    float least = tile->within_wanted ? (float)(row_best - tile->within - 2 * tile->band) : -INFINITY;
+    for (int64_t start = 0; start < tile->padded; start += W) {
+        Floats here, floors;
+        memcpy(&here, scores + start, sizeof here);
+        memcpy(&floors, tile->floors_lower + start, sizeof floors);
+        if (!NAME(any)((Ints)(here >= floors) & (Ints)(here >= least))) continue;
+        for (int64_t c = start; c < start + W && c < tile->concepts; c++) {
+            if (!(scores[c] >= tile->floors_lower[c] && scores[c] >= least)) continue;
+            double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
+            if (!(similarity >= tile->floors[c])) continue;
+            if (tile->within_wanted && !(row_best - similarity <= tile->within)) continue;
+            if (NAME(remember)(found, row, (int32_t)c, similarity)) return 1;
+        }
+    }
+    return 0;
+}
+
+/* The loops over rows and panels. */
+
+static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t thread) {
+    int64_t depth = PADDED(tile->dimension), stride = depth + 16, panels = tile->padded / NR;
+    int scores_wanted = tile->best > 0 || tile->pairs_wanted;
+    int64_t strip = ROWS_A_STRIP / MR * MR;
+    if (scores_wanted) { /* all scores of a strip stay in the second-level cache */
+        int64_t fitting = (256 << 10) / (4 * tile->padded) / MR * MR;
+        strip = fitting < 2 * MR ? 2 * MR : fitting < strip ? fitting : strip;
+    }
+    int64_t score_stride = tile->padded;
+    float *rows = aligned(sizeof(float) * strip * stride);
+    float *all_scores = aligned(sizeof(float) * (scores_wanted ? strip * score_stride : 1));
+    int32_t *counts = aligned(sizeof(int32_t) * (tile->columns * tile->padded + 1));
+    int32_t *histogram = aligned(sizeof(int32_t) * (tile->histogram_wanted ? tile->concepts * BINS : 1));
+    int64_t m = tile->best > 0 ? tile->best : 1;
+    float *highest = aligned(sizeof(float) * m);
+    int32_t *candidates = aligned(sizeof(int32_t) * m);
+    double *exact = aligned(sizeof(double) * m);
+    int failed = !rows || !all_scores || !counts || !histogram || !highest || !candidates || !exact;
+    if (!failed) {
+        memset(rows, 0, sizeof(float) * strip * stride);
+        memset(counts, 0, sizeof(int32_t) * (tile->columns * tile->padded + 1));
+        if (tile->histogram_wanted) memset(histogram, 0, sizeof(int32_t) * tile->concepts * BINS);
+    }
+    for (int64_t start; !failed && (start = take_rows(work, strip)) < work.last;) {
+        int64_t here = work.last - start < strip ? work.last - start : strip;
+        NAME(rows_as_floats)(tile, start, here, rows, stride);
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const float *columns = (const float *)tile->panels + panel * tile->dimension * NR;
+            for (int64_t group = 0; group < here; group += MR) {
+                int64_t in_group = here - group < MR ? here - group : MR;
+                /* Summed in short runs: what a float32 sum may err by grows with its length. */
+                Floats scores[MR][2], run[MR][2];
+                int64_t end = tile->dimension < RUN ? tile->dimension : RUN;
+                NAME(product_float32)(rows + group * stride, stride, columns, 0, end, scores);
+                for (int64_t k = RUN; k < tile->dimension; k += RUN) {
+                    end = tile->dimension - k < RUN ? tile->dimension : k + RUN;
+                    NAME(product_float32)(rows + group * stride, stride, columns, k, end, run);
+                    for (int r = 0; r < MR; r++) {
+                        scores[r][0] += run[r][0];
+                        scores[r][1] += run[r][1];
+                    }
+                }
+                if (tile->columns) NAME(count_float32)(tile, start + group, in_group, panel, scores, counts);
+                if (tile->histogram_wanted)
+                    NAME(bin_scores)(tile, start + group, in_group, panel, scores, histogram);
+                if (scores_wanted)
+                    for (int r = 0; r < MR; r++)
+                        memcpy(all_scores + (group + r) * score_stride + panel * NR, scores[r], sizeof scores[r]);
+            }
+        }
+        for (int64_t r = 0; scores_wanted && r < here && !failed; r++) {
+            if (tile->refused[start + r]) continue;
+            failed = NAME(read_scores)(tile, start + r, all_scores + r * score_stride, highest, candidates, exact,
+                                       tile->found + thread);
+        }
+    }
+    if (!failed) add_to_totals(tile, counts, histogram);
+    free(rows), free(all_scores), free(counts), free(histogram), free(highest), free(candidates), free(exact);
+    return failed;
+}
+
+/* Between which integer sums must the exact dot decide, for rows whose residual and length are at most these? */
+INLINE void NAME(integer_bounds)(const Tile *tile, double residual, double length, int32_t *below, int32_t *surely) {
+    for (int64_t column = 0; column < tile->columns; column++) {
+        const double *thresholds = tile->thresholds + column * tile->padded;
+        for (int64_t c = 0; c < tile->padded; c++) {
+            /* |x.p - x^.p^| <= |x - x^| |p| + |x^| |p - p^|; a step of one covers the rounding here. */
+            double band = residual * tile->length[c] + length * tile->residual[c];
+            double lower = floor((thresholds[c] - band) * tile->scale[c]) - 2;
+            double upper = ceil((thresholds[c] + band) * tile->scale[c]);
+            lower = lower < -2147483647.0 ? -2147483647.0 : lower > 2147483646.0 ? 2147483646.0 : lower;
+            upper = upper < -2147483647.0 ? -2147483647.0 : upper > 2147483647.0 ? 2147483647.0 : upper;
+            below[column * tile->padded + c] = (int32_t)lower;
+            surely[column * tile->padded + c] = (int32_t)upper;
+        }
+    }
+}
+
+static TARGET int NAME(count_rows_int16)(const Tile *tile, Work work, int64_t thread) {
+    int64_t depth = PADDED(tile->dimension), stride = depth + 32, panels = tile->padded / NR;
+    int64_t strip = ROWS_A_STRIP / MR * MR, entries = tile->columns * tile->padded;
+    int16_t *rows = aligned(sizeof(int16_t) * strip * stride);
+    int32_t *counts = aligned(sizeof(int32_t) * entries);
+    int32_t *below = aligned(sizeof(int32_t) * entries), *surely = aligned(sizeof(int32_t) * entries);
+    int failed = !rows || !counts || !below || !surely;
+    if (!failed) {
+        memset(rows, 0, sizeof(int16_t) * strip * stride);
+        memset(counts, 0, sizeof(int32_t) * entries);
+    }
+    for (int64_t start; !failed && (start = take_rows(work, strip)) < work.last;) {
+        int64_t here = work.last - start < strip ? work.last - start : strip;
+        double residual, length;
+        NAME(rows_as_int16)(tile, start, here, rows, stride, &residual, &length);
+        NAME(integer_bounds)(tile, residual, length, below, surely);
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const int16_t *columns = (const int16_t *)tile->panels + panel * depth * NR;
+            for (int64_t group = 0; group < here; group += MR) {
+                Ints sums[MR][2];
+                NAME(product_int16)(rows + group * stride, stride, columns, (tile->dimension + 1) / 2, sums);
+                NAME(count_integers)(tile, start + group, here - group < MR ? here - group : MR, panel, sums, below,
+                                     surely, counts);
+            }
+        }
+    }
+    if (!failed) add_to_totals(tile, counts, NULL);
+    free(rows), free(counts), free(below), free(surely);
+    (void)thread;
+    return failed;
+}
+
+/* int8 sums as similarities: the row's own scale, the mean's share and the unsigned rows' surplus undone. */
+static TARGET int NAME(count_rows_int8)(const Tile *tile, Work work, int64_t thread) {
+    int64_t depth = PADDED(tile->dimension), stride = depth + 64, panels = tile->padded / NR;
+    int64_t strip = ROWS_A_STRIP / MR * MR, entries = tile->columns * tile->padded;
+    uint8_t *rows = aligned(strip * stride);
+    float *inverses = aligned(sizeof(float) * strip);
+    int32_t *counts = aligned(sizeof(int32_t) * entries);
+    float *lower = aligned(sizeof(float) * entries), *upper = aligned(sizeof(float) * entries);
+    int failed = !rows || !inverses || !counts || !lower || !upper;
+    if (!failed) {
+        memset(rows, 128, strip * stride);
+        memset(inverses, 0, sizeof(float) * strip);
+        memset(counts, 0, sizeof(int32_t) * entries);
+    }
+    for (int64_t start; !failed && (start = take_rows(work, strip)) < work.last;) {
+        int64_t here = work.last - start < strip ? work.last - start : strip;
+        double residual, length;
+        NAME(rows_as_uint8)(tile, start, here, rows, stride, inverses, &residual, &length);
+        for (int64_t column = 0; column < tile->columns; column++) {
+            for (int64_t c = 0; c < tile->padded; c++) {
+                int64_t place = column * tile->padded + c;
+                /* The last term covers four float32 roundings of values below 2. */
+                double band = residual * tile->length[c] + length * tile->residual[c] + 1e-6;
+                double rest = tile->thresholds[place] - tile->offset[c];
+                lower[place] = (float)((rest - band) * tile->scale[c]);
+                upper[place] = (float)((rest + band) * tile->scale[c]);
+            }
+        }
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const int8_t *columns = (const int8_t *)tile->panels + panel * depth * NR;
+            Ints surplus[2];
+            memcpy(surplus, tile->correction + panel * NR, sizeof surplus);
+            for (int64_t group = 0; group < here; group += MR) {
+                int64_t in_group = here - group < MR ? here - group : MR;
+                Ints sums[MR][2];
+                NAME(product_int8)(rows + group * stride, stride, columns, (tile->dimension + 3) / 4, sums);
+                Floats scaled[MR][2];
+                for (int r = 0; r < MR; r++)
+                    for (int half = 0; half < 2; half++)
+                        scaled[r][half] =
+                            __builtin_convertvector(sums[r][half] - surplus[half], Floats) * inverses[group + r];
+                for (int64_t column = 0; column < tile->columns; column++) {
+                    int64_t place = column * tile->padded + panel * NR;
+                    Floats low[2], high[2];
+                    memcpy(low, lower + place, sizeof low);
+                    memcpy(high, upper + place, sizeof high);
+                    Ints possible[MR][2], sure[MR][2];
+                    for (int r = 0; r < MR; r++) {
+                        for (int half = 0; half < 2; half++) {
+                            possible[r][half] = r < in_group ? (Ints)(scaled[r][half] >= low[half]) : (Ints){0};
+                            sure[r][half] = r < in_group ? (Ints)(scaled[r][half] >= high[half]) : (Ints){0};
+                        }
+                    }
+                    NAME(add_up)(tile, start + group, in_group, panel, column, possible, sure, counts + place);
+                }
+            }
+        }
+    }
+    if (!failed) add_to_totals(tile, counts, NULL);
+    free(rows), free(inverses), free(counts), free(lower), free(upper);
+    (void)thread;
+    return failed;
+}
+
+/* A few concepts: row by row, each read once from memory, no panels. `panels` holds (C, padded dimension) floats. */
+INLINE void NAME(dots)(const Tile *tile, const uint16_t *row, const float *prototypes, int64_t depth, int many,
+                       float *scores, float *square) {
+    Floats sums[4][2] = {0}, squares[2] = {0};
+    int64_t k = 0;
+    for (; k + 2 * W <= tile->dimension; k += 2 * W) {
+        Floats x = LOAD_HALVES(row + k), y = LOAD_HALVES(row + k + W);
+        squares[0] += x * x;
+        squares[1] += y * y;
+        for (int c = 0; c < many; c++) {
+            sums[c][0] += x * *(const NAME(LooseFloats) *)(prototypes + c * depth + k);
+            sums[c][1] += y * *(const NAME(LooseFloats) *)(prototypes + c * depth + k + W);
+        }
+    }
+    for (; k < tile->dimension; k += W) {
+        Floats x = NAME(load)(row, k, tile->dimension);
+        squares[0] += x * x;
+        for (int c = 0; c < many; c++) sums[c][0] += x * *(const NAME(LooseFloats) *)(prototypes + c * depth + k);
+    }
+    *square = NAME(sum)(squares[0] + squares[1]);
+    for (int c = 0; c < many; c++) scores[c] = NAME(sum)(sums[c][0] + sums[c][1]);
+}
+
+static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thread) {
+    int64_t depth = PADDED(tile->dimension);
+    const float *prototypes = tile->panels;
+    int32_t *counts = aligned(sizeof(int32_t) * (tile->columns * tile->padded + 1));
+    int32_t *histogram = aligned(sizeof(int32_t) * (tile->histogram_wanted ? tile->concepts * BINS : 1));
+    int failed = !counts || !histogram;
+    if (!failed) {
+        memset(counts, 0, sizeof(int32_t) * (tile->columns * tile->padded + 1));
+        if (tile->histogram_wanted) memset(histogram, 0, sizeof(int32_t) * tile->concepts * BINS);
+    }
+    for (int64_t start; !failed && (start = take_rows(work, ROWS_A_STRIP)) < work.last;)
+    for (int64_t row = start; row < work.last && row < start + ROWS_A_STRIP; row++) {
+        const uint16_t *halves = tile->rows + row * tile->dimension;
+        for (int64_t base = 0; base < tile->concepts; base += 4) {
+            float scores[4], square;
+            const float *own = prototypes + base * depth;
+            int64_t many = tile->concepts - base;
+            if (many >= 4) NAME(dots)(tile, halves, own, depth, 4, scores, &square), many = 4;
+            else if (many == 3) NAME(dots)(tile, halves, own, depth, 3, scores, &square);
+            else if (many == 2) NAME(dots)(tile, halves, own, depth, 2, scores, &square);
+            else NAME(dots)(tile, halves, own, depth, 1, scores, &square);
+            if (base == 0 && !NAME(is_unit)(tile, halves, square)) {
+                tile->refused[row] = 1;
+                break;
+            }
+            for (int64_t i = 0; i < many; i++) {
+                int64_t concept = base + i;
+                for (int64_t column = 0; column < tile->columns; column++) {
+                    int64_t place = column * tile->padded + concept;
+                    if (scores[i] >= tile->upper[place]) counts[place]++;
+                    else if (scores[i] >= tile->lower[place])
+                        counts[place] += NAME(settle)(tile, row, concept, tile->thresholds[place]);
+                }
+                if (!tile->histogram_wanted) continue;
+                double place = (double)scores[i] * BINS_PER_UNIT - FIRST_EDGE, part = place - floor(place);
+                double near = tile->band * BINS_PER_UNIT * 1.001;
+                int64_t bin = part < near || part > 1 - near
+                                  ? NAME(bin_of)(NAME(exact)(halves, tile->prototypes + concept * tile->dimension,
+                                                             tile->dimension))
+                                  : (int64_t)place;
+                histogram[concept * BINS + bin]++;
+            }
+        }
+    }
+    if (!failed) add_to_totals(tile, counts, histogram);
+    free(counts), free(histogram);
+    (void)thread;
+    return failed;
+}
+
+static const CountRows NAME(products)[] = {NAME(count_rows_dots), NAME(count_rows_float32), NAME(count_rows_int16),
+                                       NAME(count_rows_int8)};
+
+#undef Floats
+#undef Ints
+#undef INLINE
+#undef NR

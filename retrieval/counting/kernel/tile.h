@@ -1,0 +1,59 @@
+/* What a caller hands over for one tile of rows, and what the kernel leaves there. The twin of `compiled.py`. */
+
+#ifndef TAILWAG_TILE_H
+#define TAILWAG_TILE_H
+
+#include <stdint.h>
+
+enum { BINS = 2048, BINS_PER_UNIT = 1000, FIRST_EDGE = -1024 };
+
+/* How the product is made; the same numbers stand in compiled.py. */
+enum { DOTS = 0, FLOAT32 = 1, INT16 = 2, INT8 = 3 };
+
+/* Pairs that one thread found, ordered by row. */
+typedef struct {
+    int64_t count, room;
+    int64_t *rows;
+    int32_t *concepts;
+    double *similarities;
+} Found;
+
+typedef struct {
+    /* The question. C concepts, padded to whole panels; every array by concept has `padded` entries a column. */
+    int64_t dimension, concepts, padded, columns, best, threads;
+    int32_t product, histogram_wanted, pairs_wanted, within_wanted;
+    const uint16_t *prototypes; /* (C, d) float16 */
+    const void *panels;         /* the same, as the product wants them */
+    const double *thresholds;   /* (T, padded) */
+    const float *lower, *upper; /* (T, padded): float32 scores between them are unsettled */
+    const double *scale;        /* (padded): what an integer product is divided by to give a similarity */
+    const double *length;       /* (padded): |p|, rounded up */
+    const double *residual;     /* (padded): |p - p^|, rounded up, p^ being what the integers stand for */
+    const double *offset;       /* (padded): similarity of the mean row, taken off before rounding to int8 */
+    const int32_t *correction;  /* (padded): what unsigned rows add to an int8 product */
+    const float *mean;          /* (d padded): the mean row */
+    double band;                /* how far a float32 score may lie from the similarity */
+    double within;
+    double least_square, most_square;
+    /* One tile. */
+    int64_t rows_count;
+    const uint16_t *rows;        /* (n, d) float16 */
+    const double *floors;        /* (padded) */
+    const float *floors_lower;   /* (padded): rounded down, less the band */
+    int64_t *counts;             /* (T, padded), added to */
+    int64_t *histogram;          /* (C, BINS), added to */
+    int32_t *best_concepts;      /* (n, best) */
+    double *best_similarities;   /* (n, best) */
+    uint8_t *refused;            /* (n), set to 1 for rows that are no unit vectors */
+    Found *found;                /* (threads) */
+} Tile;
+
+/* Rows that are still to be counted, from *next on; threads share it, or have their own so that order is kept. */
+typedef struct {
+    int64_t *next, last;
+} Work;
+
+/* Counts rows until there are none left; returns 0, or 1 when memory ran out. */
+typedef int (*CountRows)(const Tile *tile, Work work, int64_t thread);
+
+#endif
