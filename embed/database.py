@@ -12,6 +12,8 @@ from typing import Any
 from tailwag.errors import BadInput, NotFound, TailwagError
 
 METADATA_SPACE = b"tailwag:space"  # the key of a corpus's space in its schema's metadata
+# Tables of saved results; no corpus may take their names.
+RESULT_TABLES = ("frequencies", "similarities", "certificates")
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -101,8 +103,10 @@ def check_corpus_name(name: str) -> None:
     Raises
     ------
     BadInput
-        When it holds anything but letters, digits, ``_`` and ``-``.
+        When it holds anything but letters, digits, ``_`` and ``-``, or is the name of a table of saved results.
     """
+    if name in RESULT_TABLES:
+        raise BadInput(f"{name!r} is the table of saved {name}, not a corpus: take another name")
     if not _CORPUS_NAME.fullmatch(name):
         raise BadInput(f"{name!r} cannot name a corpus: use letters, digits, '_' and '-', a letter or digit first")
 

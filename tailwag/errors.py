@@ -24,3 +24,7 @@ class StaleIndex(TailwagError):
 
 class BadInput(TailwagError):
     """A value or file that cannot be used as it is."""
+
+
+class Refuted(TailwagError):
+    """A certificate that contradicts itself, or that its corpus contradicts."""
