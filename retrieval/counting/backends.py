@@ -5,6 +5,7 @@ Not here: the backends themselves (`reference.py`, `cpu.py`), the pass that feed
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Protocol
 
@@ -41,6 +42,24 @@ class TileCounter(Protocol):
         ...
 
 
+class TileStream(TileCounter, Protocol):
+    """A counter that works on several tiles at once, such as one whose rows travel to a GPU while it counts others."""
+
+    def count_tiles(self, tiles: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[TileAnswer]:
+        """Answer for many tiles: one answer a tile, in order.
+
+        Tiles may be taken some steps ahead of the answers. What a tile adds to the counts and the histogram may stand
+        in the answer of any later tile, so that they are whole with the last one; a histogram that is not there adds
+        nothing. The rest of an answer is of its own tile.
+
+        Parameters
+        ----------
+        tiles
+            Rows and floors, as `count_tile` takes them.
+        """
+        ...
+
+
 class Backend(Protocol):
     """A way of counting. All of them give the same answers, to the bit."""
 
@@ -57,6 +76,12 @@ class Backend(Protocol):
             What is to be found out of every tile.
         """
         ...
+
+
+def prepare_counters(backend: Backend, prototypes: np.ndarray, asked: Asked) -> list[TileCounter]:
+    """Make ready all counters that a backend can run at once; one, unless it has a method `prepare_all`."""
+    prepare_all = getattr(backend, "prepare_all", None)
+    return prepare_all(prototypes, asked) if prepare_all is not None else [backend.prepare(prototypes, asked)]
 
 
 def choose_backend(name: str = "auto") -> Backend:

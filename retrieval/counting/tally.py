@@ -107,6 +107,24 @@ class Tally:
         if answer.pairs is not None:
             self._add_pairs(offsets, other, answer, answer.pairs)
 
+    def merge(self, other: Tally) -> None:
+        """Take in the sums of another tally for the same query, over other rows."""
+        self.rows += other.rows
+        self.counts += other.counts
+        for mine, theirs in (
+            (self.histogram, other.histogram),
+            (self.mention_counts, other.mention_counts),
+            (self.mention_histogram, other.mention_histogram),
+            (self.both_counts, other.both_counts),
+            (self.margin_counts, other.margin_counts),
+        ):
+            if mine is not None and theirs is not None:
+                mine += theirs
+        # Each part holds consecutive rows, in order, so that ordering the parts orders the rows.
+        self._best = sorted(self._best + other._best, key=lambda part: part.offsets[0] if len(part.offsets) else -1)
+        if self._top is not None and other._top is not None:
+            self._top.merge(other._top)
+
     def best(self) -> RowBest | None:
         """Give the best prototypes of all rows, or None if they were not asked for."""
         if not self._query.best:
@@ -189,6 +207,10 @@ class _TopRows:
     def floors(self) -> np.ndarray:
         last = self.similarities[:, -1]
         return np.where(np.isnan(last), -np.inf, last)
+
+    def merge(self, other: _TopRows) -> None:
+        concepts, places = np.nonzero(other.offsets >= 0)
+        self.add(other.offsets[concepts, places], concepts, other.similarities[concepts, places])
 
     def add(self, offsets: np.ndarray, concepts: np.ndarray, similarities: np.ndarray) -> None:
         touched = np.unique(concepts)
