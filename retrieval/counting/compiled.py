@@ -306,8 +306,10 @@ class _Call:
         self._padded = padded = -(-concepts // panel) * panel
         wide = np.zeros((padded, -(-dimension // 16) * 16))
         wide[:concepts, :dimension] = prototypes
-        thresholds = np.full((asked.thresholds.shape[1], padded), np.inf)
-        thresholds[:, :concepts] = asked.thresholds[group].T
+        columns = asked.thresholds.shape[1]
+        thresholds = np.full((padded, columns), np.inf)
+        thresholds[:concepts] = asked.thresholds[group]
+        thresholds = thresholds.reshape(padded // panel, panel, columns).transpose(0, 2, 1)
         band = counter._band()
         lower, upper = screen_bounds(thresholds, band)
         arrays: dict[str, np.ndarray] = {"prototypes": prototypes, "thresholds": thresholds}
@@ -321,7 +323,7 @@ class _Call:
             dimension=dimension,
             concepts=concepts,
             padded=padded,
-            columns=len(thresholds),
+            columns=columns,
             best=asked.best,
             threads=counter._threads,
             product=product,
@@ -338,7 +340,7 @@ class _Call:
     def run(self, rows: np.ndarray, floors: np.ndarray | None, refused: np.ndarray) -> _Filled:
         """Count a tile; marks the rows that are no unit vectors in `refused`."""
         tile, asked, concepts = self._tile, self.asked, len(self.group)
-        counts = np.zeros((tile.columns, tile.padded), dtype=np.int64)
+        counts = np.zeros(self._arrays["thresholds"].shape, dtype=np.int64)
         histogram = np.zeros((concepts, BINS), dtype=np.int64) if asked.histogram else None
         best = None
         if asked.best:
@@ -366,7 +368,8 @@ class _Call:
             pairs = _pairs(found) if wanted else None
         finally:
             self._kernel.tailwag_free_found(found, tile.threads)
-        return _Filled(counts[:, :concepts].T, histogram, best, pairs)
+        by_concept = counts.transpose(0, 2, 1).reshape(tile.padded, tile.columns)
+        return _Filled(by_concept[:concepts], histogram, best, pairs)
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
  *
  *   NAME(x)  the name x of this version          TARGET   the function attribute that allows its instructions
  *   W        32-bit lanes of a vector            MR       rows of a register tile (2 vectors of concepts wide)
- *   LOAD_HALVES(p)      W float16 as W floats    ROUND(v) floats to nearest integers
+ *   LOAD_HALVES(p)  W float16 as W floats        ROUND(v) floats to nearest integers
+ *   SPLAT_FLOAT(x), SPLAT_WORD(x)  one number in all lanes
+ *   LOW_DOUBLES(v), HIGH_DOUBLES(v)  half the lanes as doubles     BITS(mask)  one bit a lane
  *   DOT16(acc, a, b)    adds products of int16 pairs     DOT8(acc, a, b) adds products of uint8 by int8 quadruples
  *
  * Rows are taken MR at a time against panels of NR = 2 W concepts. Sums stay in registers until all of the dimension is
@@ -14,6 +16,7 @@
 
 typedef float NAME(Floats) __attribute__((vector_size(4 * W), may_alias));
 typedef int32_t NAME(Ints) __attribute__((vector_size(4 * W), may_alias));
+typedef double NAME(Doubles) __attribute__((vector_size(4 * W)));
 typedef int16_t NAME(Shorts) __attribute__((vector_size(2 * W), aligned(2), may_alias));
 typedef uint8_t NAME(Bytes) __attribute__((vector_size(W), aligned(1), may_alias));
 /* The same, at any address: numpy's arrays begin where they like. */
@@ -45,15 +48,36 @@ INLINE Floats NAME(load)(const uint16_t *row, int64_t k, int64_t dimension) {
 
 /* The float64 dot of two float16 vectors: exact, whatever the order, for vectors of about unit length. */
 static TARGET double NAME(exact)(const uint16_t *a, const uint16_t *b, int64_t dimension) {
-    typedef double Doubles __attribute__((vector_size(8 * W)));
-    Doubles total = {0};
-    for (int64_t k = 0; k < dimension; k += W) {
-        Floats x = NAME(load)(a, k, dimension), y = NAME(load)(b, k, dimension);
-        total += __builtin_convertvector(x, Doubles) * __builtin_convertvector(y, Doubles);
+    NAME(Doubles) sums[4] = {0};
+    int64_t k = 0;
+    for (; k + 2 * W <= dimension; k += 2 * W) { /* four chains of sums: one would wait for itself */
+        Floats x = LOAD_HALVES(a + k), y = LOAD_HALVES(b + k);
+        sums[0] += LOW_DOUBLES(x) * LOW_DOUBLES(y);
+        sums[1] += HIGH_DOUBLES(x) * HIGH_DOUBLES(y);
+        x = LOAD_HALVES(a + k + W), y = LOAD_HALVES(b + k + W);
+        sums[2] += LOW_DOUBLES(x) * LOW_DOUBLES(y);
+        sums[3] += HIGH_DOUBLES(x) * HIGH_DOUBLES(y);
     }
+    for (; k < dimension; k += W) {
+        Floats x = NAME(load)(a, k, dimension), y = NAME(load)(b, k, dimension);
+        sums[0] += LOW_DOUBLES(x) * LOW_DOUBLES(y);
+        sums[1] += HIGH_DOUBLES(x) * HIGH_DOUBLES(y);
+    }
+    sums[0] += sums[1] + sums[2] + sums[3];
     double sum = 0;
-    for (int lane = 0; lane < W; lane++) sum += total[lane];
+    for (int lane = 0; lane < W / 2; lane++) sum += sums[0][lane];
     return sum;
+}
+
+/* The float32 dot: a lane sums no more than d / 4 W products, and a few sums of lanes follow. */
+static TARGET float NAME(roughly)(const uint16_t *a, const uint16_t *b, int64_t dimension) {
+    Floats sums[4] = {0};
+    int64_t k = 0;
+    for (; k + 4 * W <= dimension; k += 4 * W)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) sums[i] += LOAD_HALVES(a + k + i * W) * LOAD_HALVES(b + k + i * W);
+    for (; k < dimension; k += W) sums[0] += NAME(load)(a, k, dimension) * NAME(load)(b, k, dimension);
+    return NAME(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 /* Whether a row is a unit vector; `square` is its float32 squared length, which errs by far less than 1e-4. */
@@ -160,143 +184,128 @@ static TARGET void NAME(rows_as_uint8)(const Tile *tile, int64_t first, int64_t 
     *length = longest;
 }
 
-/* Products of MR rows and one panel, in registers. */
+/* Products of MR rows and one panel. Never inlined, so that the sums have all the registers to themselves. */
 
-INLINE void NAME(product_float32)(const float *rows, int64_t stride, const float *panel, int64_t from, int64_t to,
-                                  Floats sums[MR][2]) {
-    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Floats){0};
+#define PRODUCT static TARGET __attribute__((noinline)) void
+
+/* Summed in short runs: what a float32 sum may err by grows with its length. */
+PRODUCT NAME(product_float32)(const float *rows, int64_t stride, const float *panel, int64_t dimension,
+                              Floats scores[MR][2]) {
     const NAME(LooseFloats) *columns = (const NAME(LooseFloats) *)panel;
-    for (int64_t k = from; k < to; k++) {
-        Floats left = columns[2 * k], right = columns[2 * k + 1];
+    memset(scores, 0, sizeof(Floats) * MR * 2);
+    for (int64_t from = 0; from < dimension; from += RUN) {
+        int64_t to = dimension - from < RUN ? dimension : from + RUN;
+        Floats sums[MR][2] = {0};
+        for (int64_t k = from; k < to; k++) {
+            Floats left = columns[2 * k], right = columns[2 * k + 1];
 #pragma GCC unroll 16
+            for (int r = 0; r < MR; r++) {
+                Floats x = SPLAT_FLOAT(rows[r * stride + k]);
+                sums[r][0] += x * left;
+                sums[r][1] += x * right;
+            }
+        }
         for (int r = 0; r < MR; r++) {
-            Floats x = (Floats){0} + rows[r * stride + k];
-            sums[r][0] += x * left;
-            sums[r][1] += x * right;
+            scores[r][0] += sums[r][0];
+            scores[r][1] += sums[r][1];
         }
     }
 }
 
-INLINE void NAME(product_int16)(const int16_t *rows, int64_t stride, const int16_t *panel, int64_t steps,
-                                Ints sums[MR][2]) {
-    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Ints){0};
+PRODUCT NAME(product_int16)(const int16_t *rows, int64_t stride, const int16_t *panel, int64_t steps,
+                            Ints result[MR][2]) {
     const NAME(LooseInts) *columns = (const NAME(LooseInts) *)panel;
+    Ints sums[MR][2] = {0};
     for (int64_t k = 0; k < steps; k++) {
         Ints left = columns[2 * k], right = columns[2 * k + 1];
 #pragma GCC unroll 16
         for (int r = 0; r < MR; r++) {
-            Ints x = (Ints){0} + *(const Word *)(rows + r * stride + 2 * k);
+            Ints x = SPLAT_WORD(*(const Word *)(rows + r * stride + 2 * k));
             sums[r][0] = DOT16(sums[r][0], x, left);
             sums[r][1] = DOT16(sums[r][1], x, right);
         }
     }
+    memcpy(result, sums, sizeof sums);
 }
 
-INLINE void NAME(product_int8)(const uint8_t *rows, int64_t stride, const int8_t *panel, int64_t steps,
-                               Ints sums[MR][2]) {
-    for (int r = 0; r < MR; r++) sums[r][0] = sums[r][1] = (Ints){0};
+PRODUCT NAME(product_int8)(const uint8_t *rows, int64_t stride, const int8_t *panel, int64_t steps,
+                           Ints result[MR][2]) {
     const NAME(LooseInts) *columns = (const NAME(LooseInts) *)panel;
+    Ints sums[MR][2] = {0};
     for (int64_t k = 0; k < steps; k++) {
         Ints left = columns[2 * k], right = columns[2 * k + 1];
 #pragma GCC unroll 16
         for (int r = 0; r < MR; r++) {
-            Ints x = (Ints){0} + *(const Word *)(rows + r * stride + 4 * k);
+            Ints x = SPLAT_WORD(*(const Word *)(rows + r * stride + 4 * k));
             sums[r][0] = DOT8(sums[r][0], x, left);
             sums[r][1] = DOT8(sums[r][1], x, right);
         }
     }
+    memcpy(result, sums, sizeof sums);
 }
+
+#undef PRODUCT
 
 /* What becomes of the sums. */
 
 /* Settles one pair of a row and a concept that lies in the band of a threshold. */
 static TARGET __attribute__((noinline)) int32_t NAME(settle)(const Tile *tile, int64_t row, int64_t concept,
                                                              double threshold) {
-    return NAME(exact)(tile->rows + row * tile->dimension, tile->prototypes + concept * tile->dimension,
-                       tile->dimension) >= threshold;
+    const uint16_t *a = tile->rows + row * tile->dimension, *b = tile->prototypes + concept * tile->dimension;
+    double score = NAME(roughly)(a, b, tile->dimension);
+    if (score >= threshold + tile->band) return 1;
+    if (score < threshold - tile->band) return 0;
+    return NAME(exact)(a, b, tile->dimension) >= threshold;
 }
 
-INLINE int NAME(any)(Ints mask) {
-#if defined(__AVX512F__) || defined(__AVX2__)
-    typedef long long Longs __attribute__((vector_size(4 * W)));
-    Longs wide = (Longs)mask;
-    long long all = 0;
-    for (int lane = 0; lane < W / 2; lane++) all |= wide[lane];
-    return all != 0;
-#else
-    int32_t all = 0;
-    for (int lane = 0; lane < W; lane++) all |= mask[lane];
-    return all != 0;
-#endif
-}
-
-/* Counts what surely reaches a threshold and settles what may: `possible` and `sure` are masks of MR rows. */
-INLINE void NAME(add_up)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, int64_t column,
-                         Ints possible[MR][2], Ints sure[MR][2], int32_t *counts) {
-    Ints total[2] = {{0}, {0}}, unsettled = {0};
+/* Settles what lies between the two bounds of a threshold. Rare, and kept out of the way of the sums. */
+static TARGET __attribute__((noinline, cold)) void NAME(settle_all)(const Tile *tile, int64_t row, int64_t panel,
+                                                                    int64_t column, Ints unsettled[MR][2],
+                                                                    int32_t *counts) {
     for (int r = 0; r < MR; r++) {
         for (int half = 0; half < 2; half++) {
-            total[half] -= sure[r][half];
-            unsettled |= possible[r][half] ^ sure[r][half];
-        }
-    }
-    for (int half = 0; half < 2; half++) {
-        Ints before;
-        memcpy(&before, counts + half * W, sizeof before);
-        before += total[half];
-        memcpy(counts + half * W, &before, sizeof before);
-    }
-    if (__builtin_expect(!NAME(any)(unsettled), 1)) return;
-    for (int r = 0; r < rows; r++) {
-        for (int half = 0; half < 2; half++) {
-            Ints band = possible[r][half] ^ sure[r][half];
-            if (!NAME(any)(band)) continue;
-            for (int lane = 0; lane < W; lane++) {
+            for (uint32_t bits = BITS(unsettled[r][half]); bits; bits &= bits - 1) {
+                int lane = __builtin_ctz(bits);
                 int64_t concept = panel * NR + half * W + lane;
-                if (band[lane] && concept < tile->concepts) {
-                    counts[half * W + lane] +=
-                        NAME(settle)(tile, row + r, concept, tile->thresholds[column * tile->padded + concept]);
-                }
+                counts[half * W + lane] +=
+                    NAME(settle)(tile, row + r, concept, tile->thresholds[(panel * tile->columns + column) * NR +
+                                                                          half * W + lane]);
             }
         }
     }
 }
 
-INLINE void NAME(count_float32)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, Floats scores[MR][2],
-                                int32_t *counts) {
-    for (int64_t column = 0; column < tile->columns; column++) {
-        int64_t place = column * tile->padded + panel * NR;
-        Floats lower[2], upper[2];
-        memcpy(lower, tile->lower + place, sizeof lower);
-        memcpy(upper, tile->upper + place, sizeof upper);
-        Ints possible[MR][2], sure[MR][2];
-        for (int r = 0; r < MR; r++) {
-            for (int half = 0; half < 2; half++) {
-                possible[r][half] = r < rows ? (Ints)(scores[r][half] >= lower[half]) : (Ints){0};
-                sure[r][half] = r < rows ? (Ints)(scores[r][half] >= upper[half]) : (Ints){0};
-            }
-        }
-        NAME(add_up)(tile, row, rows, panel, column, possible, sure, counts + place);
+/* Counts the sums that surely reach each threshold, and settles those that may. Float sums and bounds, or integers. */
+#define DEFINE_COUNT_SUMS(name, Kind, Number)                                                                          \
+    INLINE void name(const Tile *tile, int64_t row, int64_t panel, Kind sums[MR][2], const Number *lower,              \
+                     const Number *upper, int32_t *counts) {                                                           \
+        for (int64_t column = 0; column < tile->columns; column++) {                                                   \
+            int64_t place = (panel * tile->columns + column) * NR;                                                     \
+            Kind low[2], high[2];                                                                                      \
+            memcpy(low, lower + place, sizeof low);                                                                    \
+            memcpy(high, upper + place, sizeof high);                                                                  \
+            Ints total[2], any = {0};                                                                                  \
+            memcpy(total, counts + place, sizeof total);                                                               \
+            for (int r = 0; r < MR; r++) {                                                                             \
+                for (int half = 0; half < 2; half++) {                                                                 \
+                    Ints unsure = (Ints)(sums[r][half] < high[half]); /* -1 where it is */                             \
+                    total[half] += unsure;                                                                             \
+                    any |= unsure ^ (Ints)(sums[r][half] < low[half]);                                                 \
+                }                                                                                                      \
+            }                                                                                                          \
+            total[0] += MR, total[1] += MR;                                                                            \
+            memcpy(counts + place, total, sizeof total);                                                               \
+            if (__builtin_expect(!BITS(any), 1)) continue;                                                             \
+            Ints unsettled[MR][2];                                                                                     \
+            for (int r = 0; r < MR; r++)                                                                               \
+                for (int half = 0; half < 2; half++)                                                                   \
+                    unsettled[r][half] = (Ints)(sums[r][half] < high[half]) ^ (Ints)(sums[r][half] < low[half]);       \
+            NAME(settle_all)(tile, row, panel, column, unsettled, counts + place);                                     \
+        }                                                                                                              \
     }
-}
-
-INLINE void NAME(count_integers)(const Tile *tile, int64_t row, int64_t rows, int64_t panel, Ints sums[MR][2],
-                                 const int32_t *below, const int32_t *surely, int32_t *counts) {
-    for (int64_t column = 0; column < tile->columns; column++) {
-        int64_t place = column * tile->padded + panel * NR;
-        Ints lower[2], upper[2];
-        memcpy(lower, below + place, sizeof lower);
-        memcpy(upper, surely + place, sizeof upper);
-        Ints possible[MR][2], sure[MR][2];
-        for (int r = 0; r < MR; r++) {
-            for (int half = 0; half < 2; half++) {
-                possible[r][half] = r < rows ? (Ints)(sums[r][half] > lower[half]) : (Ints){0};
-                sure[r][half] = r < rows ? (Ints)(sums[r][half] > upper[half]) : (Ints){0};
-            }
-        }
-        NAME(add_up)(tile, row, rows, panel, column, possible, sure, counts + place);
-    }
-}
+DEFINE_COUNT_SUMS(NAME(count_floats), Floats, float)
+DEFINE_COUNT_SUMS(NAME(count_integers), Ints, int32_t)
+#undef DEFINE_COUNT_SUMS
 
 static inline int64_t NAME(bin_of)(double similarity) {
     if (!(similarity > -1.02 && similarity < 1.02)) return 0; /* of a row that is refused */
@@ -319,20 +328,16 @@ INLINE void NAME(bin_scores)(const Tile *tile, int64_t row, int64_t rows, int64_
             Floats part = place - __builtin_convertvector(bins, Floats);
             Ints unsettled = (Ints)(part < near) | (Ints)(part > 1 - near);
             int64_t lanes = concepts - half * W < W ? concepts - half * W : W;
-            int32_t *own = histogram + (panel * NR + half * W) * BINS;
-            if (__builtin_expect(!NAME(any)(unsettled), 1)) {
-                for (int64_t lane = 0; lane < lanes; lane++) own[lane * BINS + bins[lane]]++;
-                continue;
+            int32_t *own = histogram + (panel * NR + half * W) * BINS, places[W];
+            memcpy(places, &bins, sizeof places);
+            for (uint32_t bits = BITS(unsettled); __builtin_expect(bits, 0); bits &= bits - 1) {
+                int64_t lane = __builtin_ctz(bits), concept = panel * NR + half * W + lane;
+                if (lane < lanes)
+                    places[lane] = NAME(bin_of)(NAME(exact)(tile->rows + (row + r) * tile->dimension,
+                                                            tile->prototypes + concept * tile->dimension,
+                                                            tile->dimension));
             }
-            for (int64_t lane = 0; lane < lanes; lane++) {
-                int64_t bin = bins[lane];
-                if (unsettled[lane]) {
-                    int64_t concept = panel * NR + half * W + lane;
-                    bin = NAME(bin_of)(NAME(exact)(tile->rows + (row + r) * tile->dimension,
-                                                   tile->prototypes + concept * tile->dimension, tile->dimension));
-                }
-                own[lane * BINS + bin]++;
-            }
+            for (int64_t lane = 0; lane < lanes; lane++) own[lane * BINS + places[lane]]++;
         }
     }
 }
@@ -364,7 +369,7 @@ static TARGET float NAME(mth_highest)(const float *scores, int64_t padded, int64
     for (int64_t start = 0; start < padded; start += W) {
         Floats here;
         memcpy(&here, scores + start, sizeof here);
-        if (!NAME(any)((Ints)(here > highest[m - 1]))) continue;
+        if (!BITS((Ints)(here > highest[m - 1]))) continue;
         for (int64_t c = start; c < start + W && c < concepts; c++) {
             if (!(scores[c] > highest[m - 1])) continue;
             int64_t i = m - 1;
@@ -408,7 +413,7 @@ static TARGET int NAME(read_scores)(const Tile *tile, int64_t row, const float *
         Floats here, floors;
         memcpy(&here, scores + start, sizeof here);
         memcpy(&floors, tile->floors_lower + start, sizeof floors);
-        if (!NAME(any)((Ints)(here >= floors) & (Ints)(here >= least))) continue;
+        if (!BITS((Ints)(here >= floors) & (Ints)(here >= least))) continue;
         for (int64_t c = start; c < start + W && c < tile->concepts; c++) {
             if (!(scores[c] >= tile->floors_lower[c] && scores[c] >= least)) continue;
             double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
@@ -452,19 +457,11 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
             const float *columns = (const float *)tile->panels + panel * tile->dimension * NR;
             for (int64_t group = 0; group < here; group += MR) {
                 int64_t in_group = here - group < MR ? here - group : MR;
-                /* Summed in short runs: what a float32 sum may err by grows with its length. */
-                Floats scores[MR][2], run[MR][2];
-                int64_t end = tile->dimension < RUN ? tile->dimension : RUN;
-                NAME(product_float32)(rows + group * stride, stride, columns, 0, end, scores);
-                for (int64_t k = RUN; k < tile->dimension; k += RUN) {
-                    end = tile->dimension - k < RUN ? tile->dimension : k + RUN;
-                    NAME(product_float32)(rows + group * stride, stride, columns, k, end, run);
-                    for (int r = 0; r < MR; r++) {
-                        scores[r][0] += run[r][0];
-                        scores[r][1] += run[r][1];
-                    }
-                }
-                if (tile->columns) NAME(count_float32)(tile, start + group, in_group, panel, scores, counts);
+                Floats scores[MR][2];
+                NAME(product_float32)(rows + group * stride, stride, columns, tile->dimension, scores);
+                for (int r = (int)in_group; r < MR; r++)
+                    scores[r][0] = scores[r][1] = (Floats){0} - INFINITY; /* rows that are not there */
+                if (tile->columns) NAME(count_floats)(tile, start + group, panel, scores, tile->lower, tile->upper, counts);
                 if (tile->histogram_wanted)
                     NAME(bin_scores)(tile, start + group, in_group, panel, scores, histogram);
                 if (scores_wanted)
@@ -484,19 +481,17 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
 }
 
 /* Between which integer sums must the exact dot decide, for rows whose residual and length are at most these? */
-INLINE void NAME(integer_bounds)(const Tile *tile, double residual, double length, int32_t *below, int32_t *surely) {
-    for (int64_t column = 0; column < tile->columns; column++) {
-        const double *thresholds = tile->thresholds + column * tile->padded;
-        for (int64_t c = 0; c < tile->padded; c++) {
-            /* |x.p - x^.p^| <= |x - x^| |p| + |x^| |p - p^|; a step of one covers the rounding here. */
-            double band = residual * tile->length[c] + length * tile->residual[c];
-            double lower = floor((thresholds[c] - band) * tile->scale[c]) - 2;
-            double upper = ceil((thresholds[c] + band) * tile->scale[c]);
-            lower = lower < -2147483647.0 ? -2147483647.0 : lower > 2147483646.0 ? 2147483646.0 : lower;
-            upper = upper < -2147483647.0 ? -2147483647.0 : upper > 2147483647.0 ? 2147483647.0 : upper;
-            below[column * tile->padded + c] = (int32_t)lower;
-            surely[column * tile->padded + c] = (int32_t)upper;
-        }
+INLINE void NAME(integer_bounds)(const Tile *tile, double residual, double length, int32_t *least, int32_t *surely) {
+    for (int64_t place = 0; place < tile->columns * tile->padded; place++) {
+        int64_t c = place / (tile->columns * NR) * NR + place % NR;
+        /* |x.p - x^.p^| <= |x - x^| |p| + |x^| |p - p^|; a step of one covers the rounding here. */
+        double band = residual * tile->length[c] + length * tile->residual[c];
+        double lower = floor((tile->thresholds[place] - band) * tile->scale[c]) - 1;
+        double upper = ceil((tile->thresholds[place] + band) * tile->scale[c]) + 1;
+        lower = lower < -2147483647.0 ? -2147483647.0 : lower > 2147483647.0 ? 2147483647.0 : lower;
+        upper = upper < -2147483647.0 ? -2147483647.0 : upper > 2147483647.0 ? 2147483647.0 : upper;
+        least[place] = (int32_t)lower;
+        surely[place] = (int32_t)upper;
     }
 }
 
@@ -505,8 +500,8 @@ static TARGET int NAME(count_rows_int16)(const Tile *tile, Work work, int64_t th
     int64_t strip = ROWS_A_STRIP / MR * MR, entries = tile->columns * tile->padded;
     int16_t *rows = aligned(sizeof(int16_t) * strip * stride);
     int32_t *counts = aligned(sizeof(int32_t) * entries);
-    int32_t *below = aligned(sizeof(int32_t) * entries), *surely = aligned(sizeof(int32_t) * entries);
-    int failed = !rows || !counts || !below || !surely;
+    int32_t *least = aligned(sizeof(int32_t) * entries), *surely = aligned(sizeof(int32_t) * entries);
+    int failed = !rows || !counts || !least || !surely;
     if (!failed) {
         memset(rows, 0, sizeof(int16_t) * strip * stride);
         memset(counts, 0, sizeof(int32_t) * entries);
@@ -515,19 +510,20 @@ static TARGET int NAME(count_rows_int16)(const Tile *tile, Work work, int64_t th
         int64_t here = work.last - start < strip ? work.last - start : strip;
         double residual, length;
         NAME(rows_as_int16)(tile, start, here, rows, stride, &residual, &length);
-        NAME(integer_bounds)(tile, residual, length, below, surely);
+        NAME(integer_bounds)(tile, residual, length, least, surely);
         for (int64_t panel = 0; panel < panels; panel++) {
             const int16_t *columns = (const int16_t *)tile->panels + panel * depth * NR;
             for (int64_t group = 0; group < here; group += MR) {
                 Ints sums[MR][2];
                 NAME(product_int16)(rows + group * stride, stride, columns, (tile->dimension + 1) / 2, sums);
-                NAME(count_integers)(tile, start + group, here - group < MR ? here - group : MR, panel, sums, below,
-                                     surely, counts);
+                for (int r = here - group < MR ? (int)(here - group) : MR; r < MR; r++)
+                    sums[r][0] = sums[r][1] = (Ints){0} + INT32_MIN; /* rows that are not there */
+                NAME(count_integers)(tile, start + group, panel, sums, least, surely, counts);
             }
         }
     }
     if (!failed) add_to_totals(tile, counts, NULL);
-    free(rows), free(counts), free(below), free(surely);
+    free(rows), free(counts), free(least), free(surely);
     (void)thread;
     return failed;
 }
@@ -550,15 +546,13 @@ static TARGET int NAME(count_rows_int8)(const Tile *tile, Work work, int64_t thr
         int64_t here = work.last - start < strip ? work.last - start : strip;
         double residual, length;
         NAME(rows_as_uint8)(tile, start, here, rows, stride, inverses, &residual, &length);
-        for (int64_t column = 0; column < tile->columns; column++) {
-            for (int64_t c = 0; c < tile->padded; c++) {
-                int64_t place = column * tile->padded + c;
-                /* The last term covers four float32 roundings of values below 2. */
-                double band = residual * tile->length[c] + length * tile->residual[c] + 1e-6;
-                double rest = tile->thresholds[place] - tile->offset[c];
-                lower[place] = (float)((rest - band) * tile->scale[c]);
-                upper[place] = (float)((rest + band) * tile->scale[c]);
-            }
+        for (int64_t place = 0; place < entries; place++) {
+            int64_t c = place / (tile->columns * NR) * NR + place % NR;
+            /* The last term covers four float32 roundings of values below 2. */
+            double band = residual * tile->length[c] + length * tile->residual[c] + 1e-6;
+            double rest = tile->thresholds[place] - tile->offset[c];
+            lower[place] = (float)((rest - band) * tile->scale[c]);
+            upper[place] = (float)((rest + band) * tile->scale[c]);
         }
         for (int64_t panel = 0; panel < panels; panel++) {
             const int8_t *columns = (const int8_t *)tile->panels + panel * depth * NR;
@@ -572,21 +566,10 @@ static TARGET int NAME(count_rows_int8)(const Tile *tile, Work work, int64_t thr
                 for (int r = 0; r < MR; r++)
                     for (int half = 0; half < 2; half++)
                         scaled[r][half] =
-                            __builtin_convertvector(sums[r][half] - surplus[half], Floats) * inverses[group + r];
-                for (int64_t column = 0; column < tile->columns; column++) {
-                    int64_t place = column * tile->padded + panel * NR;
-                    Floats low[2], high[2];
-                    memcpy(low, lower + place, sizeof low);
-                    memcpy(high, upper + place, sizeof high);
-                    Ints possible[MR][2], sure[MR][2];
-                    for (int r = 0; r < MR; r++) {
-                        for (int half = 0; half < 2; half++) {
-                            possible[r][half] = r < in_group ? (Ints)(scaled[r][half] >= low[half]) : (Ints){0};
-                            sure[r][half] = r < in_group ? (Ints)(scaled[r][half] >= high[half]) : (Ints){0};
-                        }
-                    }
-                    NAME(add_up)(tile, start + group, in_group, panel, column, possible, sure, counts + place);
-                }
+                            r < in_group
+                                ? __builtin_convertvector(sums[r][half] - surplus[half], Floats) * inverses[group + r]
+                                : (Floats){0} - INFINITY;
+                NAME(count_floats)(tile, start + group, panel, scaled, lower, upper, counts);
             }
         }
     }
@@ -647,7 +630,7 @@ static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thr
             for (int64_t i = 0; i < many; i++) {
                 int64_t concept = base + i;
                 for (int64_t column = 0; column < tile->columns; column++) {
-                    int64_t place = column * tile->padded + concept;
+                    int64_t place = concept * tile->columns + column;
                     if (scores[i] >= tile->upper[place]) counts[place]++;
                     else if (scores[i] >= tile->lower[place])
                         counts[place] += NAME(settle)(tile, row, concept, tile->thresholds[place]);

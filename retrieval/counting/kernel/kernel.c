@@ -71,6 +71,21 @@ static float half_to_float(uint16_t half) {
         rounded_;                                                                                                      \
     })
 
+#define PORTABLE_DOUBLES(v, from)                                                                                      \
+    ({                                                                                                                 \
+        Floats narrow_ = (v);                                                                                          \
+        NAME(Doubles) wide_;                                                                                           \
+        for (int lane_ = 0; lane_ < W / 2; lane_++) wide_[lane_] = narrow_[lane_ + (from)];                            \
+        wide_;                                                                                                         \
+    })
+#define PORTABLE_BITS(mask)                                                                                            \
+    ({                                                                                                                 \
+        Ints mask_ = (mask);                                                                                           \
+        uint32_t bits_ = 0;                                                                                            \
+        for (int lane_ = 0; lane_ < W; lane_++) bits_ |= (uint32_t)(mask_[lane_] & 1) << lane_;                        \
+        bits_;                                                                                                         \
+    })
+
 static inline int32_t dot_of_shorts(int32_t a, int32_t b) {
     return (int32_t)(int16_t)a * (int16_t)b + (int32_t)(int16_t)(a >> 16) * (int16_t)(b >> 16);
 }
@@ -94,6 +109,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #define MR 4
 #define LOAD_HALVES(p) PORTABLE_LOAD(p)
 #define ROUND(v) PORTABLE_ROUND(v)
+#define SPLAT_FLOAT(x) ((Floats){0} + (x))
+#define SPLAT_WORD(x) ((Ints){0} + (x))
+#define LOW_DOUBLES(v) PORTABLE_DOUBLES(v, 0)
+#define HIGH_DOUBLES(v) PORTABLE_DOUBLES(v, W / 2)
+#define BITS(mask) PORTABLE_BITS(mask)
 #define DOT16(acc, a, b) PORTABLE_DOT(dot_of_shorts, acc, a, b)
 #define DOT8(acc, a, b) PORTABLE_DOT(dot_of_bytes, acc, a, b)
 #include "body.h"
@@ -103,6 +123,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #undef MR
 #undef LOAD_HALVES
 #undef ROUND
+#undef SPLAT_FLOAT
+#undef SPLAT_WORD
+#undef LOW_DOUBLES
+#undef HIGH_DOUBLES
+#undef BITS
 #undef DOT16
 #undef DOT8
 
@@ -114,6 +139,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #define MR 6
 #define LOAD_HALVES(p) ((Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p))))
 #define ROUND(v) ((Ints)_mm256_cvtps_epi32((__m256)(v)))
+#define SPLAT_FLOAT(x) ((Floats)_mm256_set1_ps(x))
+#define SPLAT_WORD(x) ((Ints)_mm256_set1_epi32(x))
+#define LOW_DOUBLES(v) ((NAME(Doubles))_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(v))))
+#define HIGH_DOUBLES(v) ((NAME(Doubles))_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)(v), 1)))
+#define BITS(mask) ((uint32_t)_mm256_movemask_ps((__m256)(mask)))
 #define DOT16(acc, a, b) ((acc) + (Ints)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 /* Without a saturating pair sum there is no int8 product here; int16 is as quick and far finer. */
 #define DOT8(acc, a, b) PORTABLE_DOT(dot_of_bytes, acc, a, b)
@@ -124,6 +154,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #undef MR
 #undef LOAD_HALVES
 #undef ROUND
+#undef SPLAT_FLOAT
+#undef SPLAT_WORD
+#undef LOW_DOUBLES
+#undef HIGH_DOUBLES
+#undef BITS
 #undef DOT16
 #undef DOT8
 
@@ -133,6 +168,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #define MR 12
 #define LOAD_HALVES(p) ((Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p))))
 #define ROUND(v) ((Ints)_mm512_cvtps_epi32((__m512)(v)))
+#define SPLAT_FLOAT(x) ((Floats)_mm512_set1_ps(x))
+#define SPLAT_WORD(x) ((Ints)_mm512_set1_epi32(x))
+#define LOW_DOUBLES(v) ((NAME(Doubles))_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(v))))
+#define HIGH_DOUBLES(v) ((NAME(Doubles))_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)(v), 1)))
+#define BITS(mask) ((uint32_t)_mm512_movepi32_mask((__m512i)(mask)))
 #define DOT16(acc, a, b) ((Ints)_mm512_dpwssd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 #define DOT8(acc, a, b) ((Ints)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 #include "body.h"
@@ -142,6 +182,11 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #undef MR
 #undef LOAD_HALVES
 #undef ROUND
+#undef SPLAT_FLOAT
+#undef SPLAT_WORD
+#undef LOW_DOUBLES
+#undef HIGH_DOUBLES
+#undef BITS
 #undef DOT16
 #undef DOT8
 

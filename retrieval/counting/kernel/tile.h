@@ -19,13 +19,13 @@ typedef struct {
 } Found;
 
 typedef struct {
-    /* The question. C concepts, padded to whole panels; every array by concept has `padded` entries a column. */
+    /* The question. C concepts, padded to whole panels of NR; what belongs to a panel lies together in memory. */
     int64_t dimension, concepts, padded, columns, best, threads;
     int32_t product, histogram_wanted, pairs_wanted, within_wanted;
     const uint16_t *prototypes; /* (C, d) float16 */
     const void *panels;         /* the same, as the product wants them */
-    const double *thresholds;   /* (T, padded) */
-    const float *lower, *upper; /* (T, padded): float32 scores between them are unsettled */
+    const double *thresholds;   /* (panels, T, NR) */
+    const float *lower, *upper; /* (panels, T, NR): float32 scores between them are unsettled */
     const double *scale;        /* (padded): what an integer product is divided by to give a similarity */
     const double *length;       /* (padded): |p|, rounded up */
     const double *residual;     /* (padded): |p - p^|, rounded up, p^ being what the integers stand for */
@@ -40,7 +40,7 @@ typedef struct {
     const uint16_t *rows;        /* (n, d) float16 */
     const double *floors;        /* (padded) */
     const float *floors_lower;   /* (padded): rounded down, less the band */
-    int64_t *counts;             /* (T, padded), added to */
+    int64_t *counts;             /* (panels, T, NR), added to */
     int64_t *histogram;          /* (C, BINS), added to */
     int32_t *best_concepts;      /* (n, best) */
     double *best_similarities;   /* (n, best) */
