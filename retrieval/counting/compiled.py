@@ -28,8 +28,12 @@ _RUN = 64
 
 # Up to this many prototypes a row's dots cost less than reading it from memory.
 _FEW = 8
-# Prototypes whose histograms are filled in one call: two thousand 32-bit counts each, in every thread.
+# Every thread has histograms of its own up to this size, two thousand 32-bit counts a prototype; above it they share
+# one, and the prototypes instead of the rows are shared out.
 _HISTOGRAM_BYTES = 256 << 20
+_BIN_STRIDE = BINS + 16
+# Rows after which 32-bit histograms are emptied into 64-bit ones.
+_MOST_ROWS = 1 << 30
 # A threshold's cost is judged by this many rows of the first tile, smoothed over this width of similarity.
 _SAMPLE_ROWS = 256
 _SMOOTHED = 0.005
@@ -53,7 +57,7 @@ class _Found(ctypes.Structure):
 
 class _Tile(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("dimension", "concepts", "padded", "columns", "best", "threads")),
+        *((name, ctypes.c_int64) for name in ("dimension", "concepts", "padded", "columns", "best", "threads", "histogram_copies")),
         *((name, ctypes.c_int32) for name in ("product", "histogram_wanted", "pairs_wanted", "within_wanted")),
         *(
             (name, ctypes.c_void_p)
@@ -80,7 +84,7 @@ class _Tile(ctypes.Structure):
                 "floors",
                 "floors_lower",
                 "counts",
-                "histogram",
+                "histograms",
                 "best_concepts",
                 "best_similarities",
                 "refused",
@@ -129,16 +133,13 @@ def _self_test(library: Any) -> str | None:
     rows[0], rows[1] = 1, -1
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
     prototypes = np.ascontiguousarray(rows[:40])
-    thresholds = np.stack([similarities(rows[90:91], prototypes)[0], np.full(40, 0.2)], axis=1)
-    asked = Asked(np.clip(thresholds, -1, 1), histogram=True)
-    expected = ReferenceCounter(prototypes, asked).count_tile(rows)
+    thresholds = np.clip(np.stack([similarities(rows[90:91], prototypes)[0], np.full(40, 0.2)], axis=1), -1, 1)
+    expected = ReferenceCounter(prototypes, Asked(thresholds, histogram=True)).count_tile(rows)
     for product in (FLOAT32, INT16, INT8):
-        counter = CompiledCounter(prototypes, asked, library, library.tailwag_instructions(), 1)
-        found = counter.answer_with(rows, product)
-        same = np.array_equal(found.counts, expected.counts)
-        if product == FLOAT32:
-            same = same and np.array_equal(found.histogram, expected.histogram)
-        if not same:
+        asked = Asked(thresholds, histogram=product == FLOAT32)
+        counter = CompiledCounter(prototypes, asked, library, library.tailwag_instructions(), 1, product)
+        same = np.array_equal(counter.count_tile(rows).counts, expected.counts)
+        if not same or (product == FLOAT32 and not np.array_equal(counter.take_histogram(), expected.histogram)):
             return f"the kernel fails its self-test on this machine (product {product})"
     return None
 
@@ -182,7 +183,7 @@ class CompiledCounter:
         product: int | None = None,
     ) -> None:
         self._prototypes = np.ascontiguousarray(prototypes)
-        self._asked = asked
+        self.asked = asked
         self._kernel = kernel
         self._instructions = instructions
         self._threads = threads
@@ -193,34 +194,23 @@ class CompiledCounter:
         """Answer for one tile; see `TileCounter.count_tile`."""
         rows = np.ascontiguousarray(rows)
         if self._calls is None:
-            calls = list(self._plan(rows))
             if not len(rows):  # nothing to judge the thresholds by yet
-                return self._run(calls, rows, floors)
-            self._calls = calls
+                return self._run(list(self._plan(rows)), rows, floors)
+            self._calls = list(self._plan(rows))
         return self._run(self._calls, rows, floors)
-
-    def answer_with(self, rows: np.ndarray, product: int) -> TileAnswer:
-        """Answer counts, and histograms where the product has them, with one product for all prototypes."""
-        everything = np.arange(len(self._prototypes))
-        asked = Asked(self._asked.thresholds, self._asked.histogram and product in (DOTS, FLOAT32))
-        return self._run([self._call(everything, product, asked, rows)], np.ascontiguousarray(rows), None)
 
     def _plan(self, rows: np.ndarray) -> Iterator[_Call]:
         """Decide which product each prototype takes, by the rows of the first tile."""
-        asked, everything = self._asked, np.arange(len(self._prototypes))
+        asked, everything = self.asked, np.arange(len(self._prototypes))
         scores_wanted = asked.best > 0 or asked.pairs
-        at_once = max(1, _HISTOGRAM_BYTES // (4 * BINS * self._threads))
-        if asked.histogram and len(everything) > at_once:
-            for start in range(0, len(everything), at_once):
-                group = everything[start : start + at_once]
-                yield self._call(group, FLOAT32, Asked(asked.thresholds, histogram=True), rows)
-            if scores_wanted:
-                nothing = asked.thresholds[:, :0]
-                rest = Asked(nothing, False, asked.best, asked.pairs, asked.within)
-                yield self._call(everything, FLOAT32, rest, rows)
+        shared = asked.histogram and _histogram_copies(len(everything), self._threads) < self._threads
+        if shared and scores_wanted:
+            yield self._call(everything, FLOAT32, Asked(asked.thresholds, histogram=True), rows)
+            rest = Asked(asked.thresholds[:, :0], False, asked.best, asked.pairs, asked.within)
+            yield self._call(everything, FLOAT32, rest, rows)
         elif scores_wanted:
             yield self._call(everything, FLOAT32, asked, rows)
-        elif self._product is not None:
+        elif self._product is not None and not asked.histogram:
             yield self._call(everything, self._product, asked, rows)
         elif len(everything) <= _FEW:
             yield self._call(everything, DOTS, asked, rows)
@@ -241,7 +231,7 @@ class CompiledCounter:
         numpy.ndarray
             (C,) of INT8, INT16 or FLOAT32.
         """
-        asked, possible = self._asked, (FLOAT32, INT16, INT8)[: 3 if self._instructions == AVX512_VNNI else 2]
+        asked, possible = self.asked, (FLOAT32, INT16, INT8)[: 3 if self._instructions == AVX512_VNNI else 2]
         step = max(1, len(rows) // _SAMPLE_ROWS)
         with np.errstate(invalid="ignore", over="ignore"):
             sample = rows[::step][:_SAMPLE_ROWS].astype(np.float32)
@@ -266,26 +256,30 @@ class CompiledCounter:
     def _call(self, group: np.ndarray, product: int, asked: Asked, rows: np.ndarray) -> _Call:
         return _Call(self, group, product, asked, rows)
 
+    def take_histogram(self) -> np.ndarray:
+        """Give the histograms of all tiles since the last time; see `TileCounter.take_histogram`."""
+        total = np.zeros((len(self._prototypes), BINS), dtype=np.int64)
+        for call in self._calls or ():
+            if call.asked.histogram:
+                total += call.take_histogram()
+        return total
+
     def _run(self, calls: list[_Call], rows: np.ndarray, floors: np.ndarray | None) -> TileAnswer:
-        concepts, columns = self._asked.thresholds.shape
+        concepts, columns = self.asked.thresholds.shape
         refused = np.zeros(len(rows), dtype=np.uint8)
         counts = np.zeros((concepts, columns), dtype=np.int64)
-        histogram = np.zeros((concepts, BINS), dtype=np.int64) if self._asked.histogram else None
         best = pairs = None
         for call in calls:
             filled = call.run(rows, floors, refused)
             if call.asked.thresholds.shape[1] == columns:
                 counts[call.group] = filled.counts
-            if histogram is not None and filled.histogram is not None:
-                histogram[call.group] = filled.histogram
             best, pairs = filled.best or best, filled.pairs or pairs
-        return TileAnswer(np.flatnonzero(refused), counts, histogram, best, pairs)
+        return TileAnswer(np.flatnonzero(refused), counts, None, best, pairs)
 
 
 @dataclass(frozen=True, eq=False)
 class _Filled:
     counts: np.ndarray
-    histogram: np.ndarray | None
     best: Best | None
     pairs: Pairs | None
 
@@ -319,6 +313,10 @@ class _Call:
         else:
             arrays |= _as_integers(wide, product, panel, _mean_row(rows, wide.shape[1]))
         self._arrays = {name: _aligned(array) for name, array in arrays.items()}
+        copies = _histogram_copies(concepts, counter._threads) if asked.histogram else 0
+        self._histograms = np.zeros((copies, concepts, _BIN_STRIDE), dtype=np.int32)
+        self._total = np.zeros((concepts, BINS), dtype=np.int64) if asked.histogram else np.zeros((0, BINS), np.int64)
+        self._binned_rows = 0
         self._tile = _Tile(
             dimension=dimension,
             concepts=concepts,
@@ -326,6 +324,8 @@ class _Call:
             columns=columns,
             best=asked.best,
             threads=counter._threads,
+            histogram_copies=copies,
+            histograms=self._histograms.ctypes.data,
             product=product,
             histogram_wanted=asked.histogram,
             pairs_wanted=0,
@@ -337,11 +337,25 @@ class _Call:
             **{name: array.ctypes.data for name, array in self._arrays.items()},
         )
 
+    def take_histogram(self) -> np.ndarray:
+        """Give (C, BINS) int64, the histograms of all tiles since the last time."""
+        self._empty_histograms()
+        total, self._total = self._total, np.zeros_like(self._total)
+        return total
+
+    def _empty_histograms(self) -> None:
+        for one in self._histograms:
+            self._total += one[:, :BINS]
+            one[:] = 0
+        self._binned_rows = 0
+
     def run(self, rows: np.ndarray, floors: np.ndarray | None, refused: np.ndarray) -> _Filled:
         """Count a tile; marks the rows that are no unit vectors in `refused`."""
         tile, asked, concepts = self._tile, self.asked, len(self.group)
         counts = np.zeros(self._arrays["thresholds"].shape, dtype=np.int64)
-        histogram = np.zeros((concepts, BINS), dtype=np.int64) if asked.histogram else None
+        if self._binned_rows + len(rows) > _MOST_ROWS:
+            self._empty_histograms()
+        self._binned_rows += len(rows)
         best = None
         if asked.best:
             shape = (len(rows), asked.best)
@@ -357,7 +371,6 @@ class _Call:
         tile.floors, tile.floors_lower = padded_floors.ctypes.data, lower.ctypes.data
         tile.rows_count, tile.rows = len(rows), rows.ctypes.data
         tile.counts, tile.refused = counts.ctypes.data, refused.ctypes.data
-        tile.histogram = histogram.ctypes.data if histogram is not None else None
         tile.found = ctypes.addressof(found)
         try:
             failed = self._kernel.tailwag_count(ctypes.byref(tile), self._instructions)
@@ -369,7 +382,12 @@ class _Call:
         finally:
             self._kernel.tailwag_free_found(found, tile.threads)
         by_concept = counts.transpose(0, 2, 1).reshape(tile.padded, tile.columns)
-        return _Filled(by_concept[:concepts], histogram, best, pairs)
+        return _Filled(by_concept[:concepts], best, pairs)
+
+
+def _histogram_copies(concepts: int, threads: int) -> int:
+    """Whether every thread has histograms of its own, or there is one for all."""
+    return threads if threads * concepts * _BIN_STRIDE * 4 <= _HISTOGRAM_BYTES else 1
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

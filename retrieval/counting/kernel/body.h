@@ -328,7 +328,7 @@ INLINE void NAME(bin_scores)(const Tile *tile, int64_t row, int64_t rows, int64_
             Floats part = place - __builtin_convertvector(bins, Floats);
             Ints unsettled = (Ints)(part < near) | (Ints)(part > 1 - near);
             int64_t lanes = concepts - half * W < W ? concepts - half * W : W;
-            int32_t *own = histogram + (panel * NR + half * W) * BINS, places[W];
+            int32_t *own = histogram + (panel * NR + half * W) * BIN_STRIDE, places[W];
             memcpy(places, &bins, sizeof places);
             for (uint32_t bits = BITS(unsettled); __builtin_expect(bits, 0); bits &= bits - 1) {
                 int64_t lane = __builtin_ctz(bits), concept = panel * NR + half * W + lane;
@@ -337,7 +337,7 @@ INLINE void NAME(bin_scores)(const Tile *tile, int64_t row, int64_t rows, int64_
                                                             tile->prototypes + concept * tile->dimension,
                                                             tile->dimension));
             }
-            for (int64_t lane = 0; lane < lanes; lane++) own[lane * BINS + places[lane]]++;
+            for (int64_t lane = 0; lane < lanes; lane++) own[lane * BIN_STRIDE + places[lane]]++;
         }
     }
 }
@@ -369,10 +369,9 @@ static TARGET float NAME(mth_highest)(const float *scores, int64_t padded, int64
     for (int64_t start = 0; start < padded; start += W) {
         Floats here;
         memcpy(&here, scores + start, sizeof here);
-        if (!BITS((Ints)(here > highest[m - 1]))) continue;
-        for (int64_t c = start; c < start + W && c < concepts; c++) {
-            if (!(scores[c] > highest[m - 1])) continue;
-            int64_t i = m - 1;
+        for (uint32_t bits = BITS((Ints)(here > highest[m - 1])); bits; bits &= bits - 1) {
+            int64_t c = start + __builtin_ctz(bits), i = m - 1;
+            if (c >= concepts || !(scores[c] > highest[i])) continue;
             for (; i > 0 && highest[i - 1] < scores[c]; i--) highest[i] = highest[i - 1];
             highest[i] = scores[c];
         }
@@ -387,19 +386,25 @@ static TARGET int NAME(read_scores)(const Tile *tile, int64_t row, const float *
     double row_best = 0;
     if (tile->best > 0 || tile->within_wanted) {
         float cutoff = NAME(mth_highest)(scores, tile->padded, tile->concepts, m, highest);
-        double least = (double)cutoff - 2 * tile->band;
-        for (int32_t c = 0; c < tile->concepts; c++) {
-            if (scores[c] < least) continue;
-            double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
-            /* Kept in order; concepts come in ascending order, so that equal ones stay so. */
-            if (kept == m && !(similarity > exact[m - 1])) continue;
-            int64_t i = kept < m ? kept++ : m - 1;
-            for (; i > 0 && exact[i - 1] < similarity; i--) {
-                exact[i] = exact[i - 1];
-                candidates[i] = candidates[i - 1];
+        /* A float32 rounding more than two bands down: nothing that may be among the best is missed. */
+        float least = (float)((double)cutoff - 2 * tile->band) - 0x1p-23f;
+        for (int64_t start = 0; start < tile->padded; start += W) {
+            Floats here;
+            memcpy(&here, scores + start, sizeof here);
+            for (uint32_t bits = BITS((Ints)(here >= least)); bits; bits &= bits - 1) {
+                int64_t c = start + __builtin_ctz(bits);
+                if (c >= tile->concepts) break;
+                double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
+                /* Kept in order; concepts come in ascending order, so that equal ones stay so. */
+                if (kept == m && !(similarity > exact[m - 1])) continue;
+                int64_t i = kept < m ? kept++ : m - 1;
+                for (; i > 0 && exact[i - 1] < similarity; i--) {
+                    exact[i] = exact[i - 1];
+                    candidates[i] = candidates[i - 1];
+                }
+                exact[i] = similarity;
+                candidates[i] = (int32_t)c;
             }
-            exact[i] = similarity;
-            candidates[i] = c;
         }
         row_best = exact[0];
         if (tile->best > 0) {
@@ -408,14 +413,14 @@ static TARGET int NAME(read_scores)(const Tile *tile, int64_t row, const float *
         }
     }
     if (!tile->pairs_wanted) return 0;
-    float least = tile->within_wanted ? (float)(row_best - tile->within - 2 * tile->band) : -INFINITY;
+    float least = tile->within_wanted ? (float)(row_best - tile->within - 2 * tile->band) - 0x1p-23f : -INFINITY;
     for (int64_t start = 0; start < tile->padded; start += W) {
         Floats here, floors;
         memcpy(&here, scores + start, sizeof here);
         memcpy(&floors, tile->floors_lower + start, sizeof floors);
-        if (!BITS((Ints)(here >= floors) & (Ints)(here >= least))) continue;
-        for (int64_t c = start; c < start + W && c < tile->concepts; c++) {
-            if (!(scores[c] >= tile->floors_lower[c] && scores[c] >= least)) continue;
+        for (uint32_t bits = BITS((Ints)(here >= floors) & (Ints)(here >= least)); bits; bits &= bits - 1) {
+            int64_t c = start + __builtin_ctz(bits);
+            if (c >= tile->concepts) break;
             double similarity = NAME(exact)(halves, tile->prototypes + c * tile->dimension, tile->dimension);
             if (!(similarity >= tile->floors[c])) continue;
             if (tile->within_wanted && !(row_best - similarity <= tile->within)) continue;
@@ -428,7 +433,7 @@ static TARGET int NAME(read_scores)(const Tile *tile, int64_t row, const float *
 /* The loops over rows and panels. */
 
 static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t thread) {
-    int64_t depth = PADDED(tile->dimension), stride = depth + 16, panels = tile->padded / NR;
+    int64_t depth = PADDED(tile->dimension), stride = depth + 16;
     int scores_wanted = tile->best > 0 || tile->pairs_wanted;
     int64_t strip = ROWS_A_STRIP / MR * MR;
     if (scores_wanted) { /* all scores of a strip stay in the second-level cache */
@@ -439,21 +444,20 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
     float *rows = aligned(sizeof(float) * strip * stride);
     float *all_scores = aligned(sizeof(float) * (scores_wanted ? strip * score_stride : 1));
     int32_t *counts = aligned(sizeof(int32_t) * (tile->columns * tile->padded + 1));
-    int32_t *histogram = aligned(sizeof(int32_t) * (tile->histogram_wanted ? tile->concepts * BINS : 1));
+    int32_t *histogram = histogram_of(tile, thread);
     int64_t m = tile->best > 0 ? tile->best : 1;
     float *highest = aligned(sizeof(float) * m);
     int32_t *candidates = aligned(sizeof(int32_t) * m);
     double *exact = aligned(sizeof(double) * m);
-    int failed = !rows || !all_scores || !counts || !histogram || !highest || !candidates || !exact;
+    int failed = !rows || !all_scores || !counts || !highest || !candidates || !exact;
     if (!failed) {
         memset(rows, 0, sizeof(float) * strip * stride);
         memset(counts, 0, sizeof(int32_t) * (tile->columns * tile->padded + 1));
-        if (tile->histogram_wanted) memset(histogram, 0, sizeof(int32_t) * tile->concepts * BINS);
     }
     for (int64_t start; !failed && (start = take_rows(work, strip)) < work.last;) {
         int64_t here = work.last - start < strip ? work.last - start : strip;
         NAME(rows_as_floats)(tile, start, here, rows, stride);
-        for (int64_t panel = 0; panel < panels; panel++) {
+        for (int64_t panel = work.first_panel; panel < work.last_panel; panel++) {
             const float *columns = (const float *)tile->panels + panel * tile->dimension * NR;
             for (int64_t group = 0; group < here; group += MR) {
                 int64_t in_group = here - group < MR ? here - group : MR;
@@ -475,8 +479,8 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
                                        tile->found + thread);
         }
     }
-    if (!failed) add_to_totals(tile, counts, histogram);
-    free(rows), free(all_scores), free(counts), free(histogram), free(highest), free(candidates), free(exact);
+    if (!failed) add_to_totals(tile, counts);
+    free(rows), free(all_scores), free(counts), free(highest), free(candidates), free(exact);
     return failed;
 }
 
@@ -522,7 +526,7 @@ static TARGET int NAME(count_rows_int16)(const Tile *tile, Work work, int64_t th
             }
         }
     }
-    if (!failed) add_to_totals(tile, counts, NULL);
+    if (!failed) add_to_totals(tile, counts);
     free(rows), free(counts), free(least), free(surely);
     (void)thread;
     return failed;
@@ -573,7 +577,7 @@ static TARGET int NAME(count_rows_int8)(const Tile *tile, Work work, int64_t thr
             }
         }
     }
-    if (!failed) add_to_totals(tile, counts, NULL);
+    if (!failed) add_to_totals(tile, counts);
     free(rows), free(inverses), free(counts), free(lower), free(upper);
     (void)thread;
     return failed;
@@ -606,11 +610,10 @@ static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thr
     int64_t depth = PADDED(tile->dimension);
     const float *prototypes = tile->panels;
     int32_t *counts = aligned(sizeof(int32_t) * (tile->columns * tile->padded + 1));
-    int32_t *histogram = aligned(sizeof(int32_t) * (tile->histogram_wanted ? tile->concepts * BINS : 1));
-    int failed = !counts || !histogram;
+    int32_t *histogram = histogram_of(tile, thread);
+    int failed = !counts;
     if (!failed) {
         memset(counts, 0, sizeof(int32_t) * (tile->columns * tile->padded + 1));
-        if (tile->histogram_wanted) memset(histogram, 0, sizeof(int32_t) * tile->concepts * BINS);
     }
     for (int64_t start; !failed && (start = take_rows(work, ROWS_A_STRIP)) < work.last;)
     for (int64_t row = start; row < work.last && row < start + ROWS_A_STRIP; row++) {
@@ -642,12 +645,12 @@ static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thr
                                   ? NAME(bin_of)(NAME(exact)(halves, tile->prototypes + concept * tile->dimension,
                                                              tile->dimension))
                                   : (int64_t)place;
-                histogram[concept * BINS + bin]++;
+                histogram[concept * BIN_STRIDE + bin]++;
             }
         }
     }
-    if (!failed) add_to_totals(tile, counts, histogram);
-    free(counts), free(histogram);
+    if (!failed) add_to_totals(tile, counts);
+    free(counts);
     (void)thread;
     return failed;
 }

@@ -21,6 +21,9 @@
 
 enum { RUN = 64, ROWS_A_STRIP = 96, ALIGNMENT = 64 };
 
+/* Histograms that lie 2048 counts apart would share their lines of the first-level cache. */
+enum { BIN_STRIDE = BINS + 16 }; /* also in compiled.py */
+
 #define PADDED(dimension) (((dimension) + 15) / 16 * 16)
 
 typedef int32_t Word __attribute__((may_alias, aligned(1)));
@@ -32,15 +35,15 @@ static void *aligned(size_t bytes) {
 static int64_t take_rows(Work work, int64_t rows) { return __atomic_fetch_add(work.next, rows, __ATOMIC_RELAXED); }
 
 /* Adds one thread's 32-bit counts to the totals. */
-static void add_to_totals(const Tile *tile, const int32_t *counts, const int32_t *histogram) {
+static void add_to_totals(const Tile *tile, const int32_t *counts) {
 #ifdef _OPENMP
 #pragma omp critical(tailwag_totals)
 #endif
-    {
-        for (int64_t i = 0; i < tile->columns * tile->padded; i++) tile->counts[i] += counts[i];
-        if (histogram && tile->histogram_wanted)
-            for (int64_t i = 0; i < tile->concepts * BINS; i++) tile->histogram[i] += histogram[i];
-    }
+    for (int64_t i = 0; i < tile->columns * tile->padded; i++) tile->counts[i] += counts[i];
+}
+
+static int32_t *histogram_of(const Tile *tile, int64_t thread) {
+    return tile->histograms + (tile->histogram_copies > 1 ? thread * tile->concepts * BIN_STRIDE : 0);
 }
 
 /* Any machine: what the compiler makes of it. Also run, in tests, in place of AVX-512, whose loops it shares. */
@@ -244,9 +247,14 @@ EXPORT int tailwag_count(const Tile *tile, int instructions) {
         thread = omp_get_thread_num();
         team = omp_get_num_threads();
 #endif
-        int64_t own = tile->rows_count * thread / team;
-        Work work = {&shared, tile->rows_count};
-        if (tile->pairs_wanted) work = (Work){&own, tile->rows_count * (thread + 1) / team};
+        int64_t panels = tile->padded / tailwag_panel(instructions), own = 0;
+        Work work = {&shared, tile->rows_count, 0, panels};
+        if (tile->histogram_wanted && tile->histogram_copies < team && tile->product == FLOAT32) {
+            work = (Work){&own, tile->rows_count, panels * thread / team, panels * (thread + 1) / team};
+        } else if (tile->pairs_wanted) { /* in order */
+            own = tile->rows_count * thread / team;
+            work = (Work){&own, tile->rows_count * (thread + 1) / team, 0, panels};
+        }
         failed |= count_rows(tile, work, thread);
     }
     return failed;

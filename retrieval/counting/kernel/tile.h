@@ -20,7 +20,7 @@ typedef struct {
 
 typedef struct {
     /* The question. C concepts, padded to whole panels of NR; what belongs to a panel lies together in memory. */
-    int64_t dimension, concepts, padded, columns, best, threads;
+    int64_t dimension, concepts, padded, columns, best, threads, histogram_copies;
     int32_t product, histogram_wanted, pairs_wanted, within_wanted;
     const uint16_t *prototypes; /* (C, d) float16 */
     const void *panels;         /* the same, as the product wants them */
@@ -41,16 +41,17 @@ typedef struct {
     const double *floors;        /* (padded) */
     const float *floors_lower;   /* (padded): rounded down, less the band */
     int64_t *counts;             /* (panels, T, NR), added to */
-    int64_t *histogram;          /* (C, BINS), added to */
+    int32_t *histograms;         /* (copies, C, BIN_STRIDE), added to */
     int32_t *best_concepts;      /* (n, best) */
     double *best_similarities;   /* (n, best) */
     uint8_t *refused;            /* (n), set to 1 for rows that are no unit vectors */
     Found *found;                /* (threads) */
 } Tile;
 
-/* Rows that are still to be counted, from *next on; threads share it, or have their own so that order is kept. */
+/* What a thread has to do. Rows are taken from *next on, which threads share; each has its own where the order of rows
+ * must be kept, and where all go through all rows, for a few panels each, because there is one histogram for all. */
 typedef struct {
-    int64_t *next, last;
+    int64_t *next, last, first_panel, last_panel;
 } Work;
 
 /* Counts rows until there are none left; returns 0, or 1 when memory ran out. */
