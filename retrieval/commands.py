@@ -13,12 +13,15 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
+
 if TYPE_CHECKING:
     import numpy as np
 
     from ..embed.corpus import Corpus
     from .concepts import ConceptSet
     from .counting import CountResult
+    from .estimates import Sketch
     from .prototypes import PrototypeSet
 
 _NO_FREQUENCY = (
@@ -69,6 +72,7 @@ class _Thresholds:
 @click.option(
     "--backend", type=click.Choice(["auto", "cpu", "reference"]), default="auto", show_default=True, help="What counts."
 )
+@sampling_options
 @json_option
 @click.option("--csv", "csv_path", metavar="PATH|-", help="Write the counts as CSV; - is standard output.")
 @click.option("--parquet", "parquet_path", metavar="PATH", help="Write the counts as parquet.")
@@ -88,6 +92,7 @@ def count(
     pretrained: str | None,
     device: str | None,
     backend: str,
+    sampling: Sampling,
     as_json: bool,
     csv_path: str | None,
     parquet_path: str | None,
@@ -95,7 +100,9 @@ def count(
     """Count the images of CORPUS that look like CONCEPT, exactly.
 
     A hit is a row whose similarity to the concept's prototype is at least the threshold. Without a threshold, one
-    concept is counted at a ladder of them to choose from.
+    concept is counted at a ladder of them to choose from. With --estimate a sample of the rows is counted, widened
+    until the interval is narrow enough or Ctrl-C is pressed. CORPUS may also be a sketch's file (`tailwag sketch`);
+    the answer is then an estimate too.
 
     \b
     Example:
@@ -103,6 +110,8 @@ def count(
       tailwag count cc3m "red panda"
       tailwag count cc3m --concepts caltech101 --thresholds 0.24,0.26 --parquet counts.parquet
       tailwag count cc3m --image example.jpg --threshold 0.8
+      tailwag count cc3m "red panda" --threshold 0.27 --estimate --within 10%
+      tailwag count cc3m.sketch "zebra" --threshold 0.3
     """
     from tailwag.progress import progress
 
@@ -114,11 +123,27 @@ def count(
     _check_usage(concept, concepts, examples, images, threshold, thresholds, template, as_json, csv_path)
     for path in (csv_path, parquet_path):
         check_folder(path)  # now, not after hours of counting
-    opened = Corpus.open(database, corpus, _as_version(version))
+    ladder = threshold is None and thresholds is None
+    sampling.check_usage(corpus, version, ladder)
+    if is_sketch(corpus):
+        opened, side = open_sketch(corpus, side)
+    else:
+        opened = Corpus.open(database, corpus, _as_version(version))
     wanted = _wanted(concept, concepts, template, images)
     chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
     prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
     query = CountQuery(prototypes, chosen.values, side, chosen.sources)
+    unmatched = {
+        "concepts_without_threshold": chosen.without_threshold,
+        "thresholds_without_concept": chosen.without_concept,
+    }
+    if sampling.wanted or not isinstance(opened, Corpus):
+        _report_unmatched(chosen)
+        outputs = {"as_json": as_json, "csv_path": csv_path, "parquet_path": parquet_path}
+        answer_by_sample(
+            opened, query, sampling, backend, ladder=ladder, unmatched=unmatched, note=_NO_FREQUENCY, **outputs
+        )
+        return
     with progress("counting", total=len(opened)) as bar:
         result = count_corpus(opened, query, backend, bar)
     _report_unmatched(chosen)
@@ -126,13 +151,8 @@ def count(
     if as_json:
         from .result_tables import print_json, result_as_dict
 
-        unmatched = {
-            "concepts_without_threshold": chosen.without_threshold,
-            "thresholds_without_concept": chosen.without_concept,
-        }
         print_json({**result_as_dict(result), **unmatched})
     elif csv_path is None and parquet_path is None:
-        ladder = threshold is None and thresholds is None
         _print_ladder(result, concept) if ladder else _print_counts(result)
 
 
@@ -234,7 +254,7 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, ima
 
 
 def _choose_thresholds(
-    corpus: Corpus, wanted: ConceptSet, threshold: float | None, thresholds: str | None
+    corpus: Corpus | Sketch, wanted: ConceptSet, threshold: float | None, thresholds: str | None
 ) -> tuple[_Thresholds, tuple[str, ...]]:
     """Read and check the thresholds before a model is loaded; gives also the names of those that can be counted."""
     from .counting import check_thresholds
@@ -253,7 +273,7 @@ def _choose_thresholds(
 
 
 def _make_prototypes(
-    corpus: Corpus,
+    corpus: Corpus | Sketch,
     wanted: ConceptSet,
     images: tuple[str, ...],
     examples: bool,

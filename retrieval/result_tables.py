@@ -145,7 +145,7 @@ def write_csv(result: Tabular, path: str) -> None:
         write(file)
 
 
-def write_parquet(result: CountResult, path: str) -> None:
+def write_parquet(result: Tabular, path: str) -> None:
     """Write a result's table as parquet, with the space in its metadata.
 
     Raises

@@ -29,6 +29,8 @@ _PUBLIC = {
     "CountResult": "tailwag.retrieval.counting",
     "count": "tailwag.retrieval.counting",
     "search": "tailwag.retrieval.search",
+    "estimate": "tailwag.retrieval.estimates",
+    "Sketch": "tailwag.retrieval.estimates",
 }
 
 __all__ = ["TailwagError", "__version__"]

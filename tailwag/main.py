@@ -25,6 +25,7 @@ COMMANDS = {
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
     "search": "tailwag.retrieval.search_commands:search",
+    "sketch": "tailwag.retrieval.estimate_commands:sketch",
 }
 
 
