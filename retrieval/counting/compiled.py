@@ -6,6 +6,7 @@ Not here: the loops themselves, and the forms that need no compiler (`numba_form
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,11 +38,8 @@ _MOST_ROWS = 1 << 30
 # A threshold's cost is judged by this many rows of the first tile, smoothed over this width of similarity.
 _SAMPLE_ROWS = 256
 _SMOOTHED = 0.005
-# What settling one pair costs, in products of one pair: the float64 dot of 512 numbers against the register tile's.
-# Measured by perf/count_products.py.
-_SETTLING = {INT8: 30.0, INT16: 10.0, FLOAT32: 5.0}
-# The products' own costs, in float32 products.
-_COST = {INT8: 0.27, INT16: 0.5, FLOAT32: 1.0}
+# What settling one pair costs and what comparing with one threshold costs, in float32 products of one pair.
+_SETTLING, _COMPARING = 10.0, 0.02
 _GREATEST_INT32 = 2.0**30.95
 
 
@@ -57,7 +55,10 @@ class _Found(ctypes.Structure):
 
 class _Tile(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("dimension", "concepts", "padded", "columns", "best", "threads", "histogram_copies")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("dimension", "concepts", "padded", "columns", "best", "threads", "histogram_copies")
+        ),
         *((name, ctypes.c_int32) for name in ("product", "histogram_wanted", "pairs_wanted", "within_wanted")),
         *(
             (name, ctypes.c_void_p)
@@ -105,6 +106,11 @@ def description() -> str:
     return f"{INSTRUCTION_SETS[library.tailwag_instructions()]}, {library.tailwag_threads()} threads"
 
 
+def instruction_sets() -> int:
+    """How many of `INSTRUCTION_SETS` run here."""
+    return _library().tailwag_instructions() + 1
+
+
 @cache
 def _load() -> tuple[Any, str | None]:
     found = find_spec("tailwag.retrieval.counting._kernel")
@@ -142,6 +148,26 @@ def _self_test(library: Any) -> str | None:
         if not same or (product == FLOAT32 and not np.array_equal(counter.take_histogram(), expected.histogram)):
             return f"the kernel fails its self-test on this machine (product {product})"
     return None
+
+
+@cache
+def _product_costs(library: Any, instructions: int) -> dict[int, float]:
+    """Measure the products on this machine, in float32 products: a few milliseconds, once a process."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(768, 512))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    asked = Asked(np.ones((64, 1)))
+    seconds = {}
+    for product in (FLOAT32, INT16, INT8) if instructions == AVX512_VNNI else (FLOAT32, INT16):
+        counter = CompiledCounter(rows[:64], asked, library, instructions, 1, product)
+        counter.count_tile(rows)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            counter.count_tile(rows)
+            times.append(time.perf_counter() - start)
+        seconds[product] = min(times)
+    return {product: one / seconds[FLOAT32] for product, one in seconds.items()}
 
 
 class CompiledBackend:
@@ -238,14 +264,14 @@ class CompiledCounter:
             scores = sample @ self._prototypes.astype(np.float32).T
         bands = {FLOAT32: self._band(), INT16: 4e-4, INT8: 0.0125}
         costs = np.empty((len(possible), len(self._prototypes)))
+        product_costs = _product_costs(self._kernel, self._instructions)
         for position, product in enumerate(possible):
             width = max(bands[product], _SMOOTHED)
             unsettled = np.zeros(len(self._prototypes))
-            for column in asked.thresholds.T:
+            for column in asked.thresholds.T if len(sample) else ():
                 near = np.abs(scores - column.astype(np.float32)) < width
-                unsettled += near.mean(axis=0) * (bands[product] / width) if len(sample) else 0
-            comparing = asked.thresholds.shape[1] * 0.02
-            costs[position] = _COST[product] * (1 + unsettled * _SETTLING[product]) + comparing
+                unsettled += near.mean(axis=0) * (bands[product] / width)
+            costs[position] = product_costs[product] + unsettled * _SETTLING + asked.thresholds.shape[1] * _COMPARING
         return np.array(possible)[costs.argmin(axis=0)]
 
     def _band(self) -> float:
@@ -256,8 +282,12 @@ class CompiledCounter:
     def _call(self, group: np.ndarray, product: int, asked: Asked, rows: np.ndarray) -> _Call:
         return _Call(self, group, product, asked, rows)
 
+    def products(self) -> list[tuple[int, np.ndarray]]:
+        """Say which product each prototype takes: numbers of products, and positions. Known after the first tile."""
+        return [(call.product, call.group) for call in self._calls or ()]
+
     def take_histogram(self) -> np.ndarray:
-        """Give the histograms of all tiles since the last time; see `TileCounter.take_histogram`."""
+        """Give the histograms of all tiles since the last time; see `KeepingCounter`."""
         total = np.zeros((len(self._prototypes), BINS), dtype=np.int64)
         for call in self._calls or ():
             if call.asked.histogram:

@@ -183,6 +183,8 @@ class _Pass:
                 progress.advance(len(tile.vectors))
         if self.parts is not None:
             self.parts.close()
+        if self._asked.histogram and hasattr(self._counter, "take_histogram"):
+            self.tally.add_histogram(self._counter.take_histogram())
 
     def merge(self, other: _Pass) -> None:
         """Take in what another pass came to over other fragments."""

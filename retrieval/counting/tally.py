@@ -97,8 +97,8 @@ class Tally:
         query = self._query
         self.rows += len(rows)
         self.counts += answer.counts
-        if self.histogram is not None and answer.histogram is not None:
-            self.histogram += answer.histogram
+        if answer.histogram is not None:
+            self.add_histogram(answer.histogram)
         if query.best and answer.best is not None:
             concepts, best = answer.best.concepts[:, : query.best], answer.best.similarities[:, : query.best]
             self._best.append(RowBest(offsets, concepts, best))
@@ -124,6 +124,11 @@ class Tally:
         self._best = sorted(self._best + other._best, key=lambda part: part.offsets[0] if len(part.offsets) else -1)
         if self._top is not None and other._top is not None:
             self._top.merge(other._top)
+
+    def add_histogram(self, histogram: np.ndarray) -> None:
+        """Take in (C, BINS) int64 histograms, of a tile or of many."""
+        if self.histogram is not None:
+            self.histogram += histogram
 
     def best(self) -> RowBest | None:
         """Give the best prototypes of all rows, or None if they were not asked for."""

@@ -82,7 +82,8 @@ class TileAnswer:
     counts
         (C, T) int64, equal to counting in real arithmetic.
     histogram
-        (C, BINS) int64, equal to binning in real arithmetic; None unless asked for.
+        (C, BINS) int64, equal to binning in real arithmetic; None unless asked for, and where the counter keeps it (see
+        `KeepingCounter` in `backends.py`).
     best, pairs
         None unless asked for.
     """
