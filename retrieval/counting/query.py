@@ -150,12 +150,10 @@ class CountQuery:
             raise BadInput(f"a margin is a distance of at least 0 between similarities, and {margin:g} was given")
         if best < 0 or top_k < 0:
             raise BadInput(f"best and top_k say how many are wanted, and {min(best, top_k)} was given")
-        if (
-            mentions is not None
-            and len(mentions.concepts)
-            and not 0 <= mentions.concepts.min() <= mentions.concepts.max() < concepts
-        ):
-            raise BadInput(f"a mention names prototype {mentions.concepts.max()} of {concepts}")
+        if mentions is not None:
+            foreign = mentions.concepts[(mentions.concepts < 0) | (mentions.concepts >= concepts)]
+            if len(foreign):
+                raise BadInput(f"a mention names prototype {foreign[0]} of {concepts}")
         for field, value in (
             ("prototypes", prototypes),
             ("thresholds", checked),
