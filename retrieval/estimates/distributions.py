@@ -20,6 +20,7 @@ _HALF_LOG_TWO_PI = 0.9189385332046727
 # Nodes of the rule that sums a block of a tail; a block is between this and twice this many standard deviations long.
 _NODES = 8
 _BLOCK_DEVIATIONS = 0.75
+_BLOCKS_AT_ONCE = 3
 # Terms of a tail that are smaller than this part of what they are added to cannot change it.
 _NEGLIGIBLE = 1e-13
 
@@ -91,12 +92,15 @@ def log_upper_tail(hits: np.ndarray, sampled: np.ndarray, total_hits: np.ndarray
     while len(open_ones):
         own_logs = log_lengths[open_ones]
         nodes, weights = (np.stack([gram_rule(log)[part] for log in range(own_logs.max() + 1)]) for part in (0, 1))
-        points = starts[open_ones, None] + nodes[own_logs]
+        lengths = 2.0**own_logs
+        blocks = starts[open_ones, None] + lengths[:, None] * np.arange(_BLOCKS_AT_ONCE)
+        points = (blocks[:, :, None] + nodes[own_logs, None]).reshape(len(open_ones), -1)
         column = (value[open_ones, None] for value in (sampled, total_hits, rows))
-        terms = np.exp(log_hypergeometric(points, *column)) * weights[own_logs]
-        added = terms.sum(axis=1)
-        sums[open_ones] += added
-        starts[open_ones] += 2.0**own_logs
+        terms = np.exp(log_hypergeometric(points, *column)).reshape(len(open_ones), _BLOCKS_AT_ONCE, _NODES)
+        by_block = (terms * weights[own_logs, None]).sum(axis=2)
+        added = by_block[:, -1]
+        sums[open_ones] += by_block.sum(axis=1)
+        starts[open_ones] += lengths * _BLOCKS_AT_ONCE
         going_on = (starts[open_ones] <= ends[open_ones]) & (
             (added > sums[open_ones] * _NEGLIGIBLE) | (starts[open_ones] <= mean[open_ones])
         )

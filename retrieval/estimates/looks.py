@@ -114,7 +114,7 @@ def estimate(
     Examples
     --------
     >>> print(estimate(corpus, CountQuery(prototypes, 0.27), within="10%")[0])      # doctest: +SKIP
-    about 1,230,000 (95 % interval 1,180,000 to 1,290,000) of 400,123,456 images have a similarity of at least 0.27 …
+    about 1,234,000 (95 % interval 1,214,000 to 1,254,000) of 400,123,456 images have a similarity of at least 0.27 …
     """
     *_, last = estimates(corpus, query, within=within, rate=rate, confidence=confidence, backend=backend)
     return last
