@@ -18,10 +18,11 @@ from .tiles import Asked, TileAnswer
 # Imported when chosen: a backend may need what the others do not.
 BACKENDS = {
     "c": "tailwag.retrieval.counting.compiled:CompiledBackend",
+    "numba": "tailwag.retrieval.counting.numba_form:NumbaBackend",
     "reference": "tailwag.retrieval.counting.reference:ReferenceBackend",
 }
 # These names take the first of a list that runs here.
-_PREFERENCE = {"auto": ("reference",), "cpu": ("reference",)}
+_PREFERENCE = {"auto": ("c", "numba", "reference"), "cpu": ("c", "numba", "reference")}
 
 
 class TileCounter(Protocol):
@@ -57,6 +58,14 @@ class TileStream(TileCounter, Protocol):
         tiles
             Rows and floors, as `count_tile` takes them.
         """
+        ...
+
+
+class KeepingCounter(TileCounter, Protocol):
+    """A counter that keeps its histograms from tile to tile, and leaves None in the answers."""
+
+    def take_histogram(self) -> np.ndarray:
+        """Give (C, BINS) int64, the histograms of all tiles since the last time."""
         ...
 
 
@@ -101,6 +110,16 @@ def choose_backend(name: str = "auto") -> Backend:
             module, attribute = BACKENDS[one].split(":")
             return getattr(import_module(module), attribute)()
     raise BadInput(f"counting backend {name!r} does not run here: {why_not(wanted[-1])}")
+
+
+def describe_backend(name: str = "auto") -> str:
+    """Say which backend a name stands for here and what it runs on: ``'c (AVX2, 2 threads)'``.
+
+    A backend's module may have a function `description` that says the latter.
+    """
+    backend = choose_backend(name)
+    module = import_module(type(backend).__module__)
+    return f"{backend.name} ({module.description()})" if hasattr(module, "description") else backend.name
 
 
 def why_not(name: str) -> str | None:
