@@ -17,7 +17,7 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound, TailwagError
 from tailwag.progress import NoProgress, Progress
 
-from ..embed.corpus import Corpus, Side, check_side
+from ..embed.corpus import Corpus, Side, check_side, is_unit
 from ..embed.locking import only_writer
 from .index_gpu import Gpu, faiss_reason, find_gpu
 from .index_manifest import (
@@ -31,8 +31,8 @@ from .index_manifest import (
     witnesses,
 )
 from .index_plan import IndexKind, IndexPlan, plan_index
-from .search import rerank
-from .top_k import exact_top_k, refuse_unfit
+from .prototypes import PrototypeSet
+from .search import most_similar, rerank
 
 __all__ = [
     "Index",
@@ -277,13 +277,22 @@ def _filled(plan: IndexPlan, corpus: Corpus, side: Side, gpu: Gpu | None, progre
             index.train(_training_sample(plan, corpus, side, progress))
         for block in corpus.scan(side):
             wide = block.vectors.astype(np.float32)
-            refuse_unfit(wide, block.offset)
+            _refuse_unfit(block.vectors, block.offset)
             index.add(wide)
             progress.advance(len(wide))
     except RuntimeError as error:
         where = "on the GPU, pass --device cpu" if gpu is not None else "in memory"
         raise TailwagError(f"FAISS could not build the index {where} ({faiss_reason(error)})") from error
     return index if gpu is None else faiss.index_gpu_to_cpu(index)
+
+
+def _refuse_unfit(vectors: np.ndarray, offset: int) -> None:
+    bad = np.flatnonzero(~is_unit(vectors))
+    if len(bad):
+        raise TailwagError(
+            f"the vector of row {offset + int(bad[0])} is not finite or not of unit length ({len(bad)} such rows near "
+            "it): the table was not written by tailwag or is damaged; embed it again"
+        )
 
 
 def _empty_index(plan: IndexPlan) -> Any:
@@ -327,8 +336,8 @@ def _measure_recall(index: Any, plan: IndexPlan, corpus: Corpus, side: Side, pro
     column = corpus.take_offsets(offsets, [other]).column(0).combine_chunks()
     queries = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, plan.dimension)
     k = min(_RECALL_K, plan.rows)
-    exact = exact_top_k(corpus.scan(side), queries, k)
-    progress.advance(plan.rows)
+    names = tuple(map(str, offsets))
+    exact = most_similar(corpus, PrototypeSet(names, queries, corpus.space, names), side, k, progress)
     found = rerank(corpus, side, queries, _candidates(index, plan, queries, k, plan.nprobe, False), k)
     reached = [int((own >= best[-1]).sum()) / k for (_, own), (_, best) in zip(found, exact, strict=True)]
     return float(np.mean(reached)), len(queries)

@@ -1,7 +1,7 @@
 """Which rows of a corpus are the most similar to a query: exactly, in one pass, or through a FAISS index.
 
-Not here: the selection on arrays (`top_k.py`), building and opening indices (`index.py`), the page (`search_page.py`).
-A top-k list says nothing of how many rows there are: that is `counting`.
+Not here: the pass over all rows (`counting`), building and opening indices (`index.py`), the page (`search_page.py`).
+A top-k list says nothing of how many rows there are: that is counted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailwag.errors import BadInput
-from tailwag.progress import NoProgress, Progress
+from tailwag.progress import Progress
 
 from ..embed.corpus import Corpus, Side, check_side
-from .counting.reference import similarities
+from .counting import CountQuery, count, similarities
 from .prototypes import PrototypeSet
-from .top_k import exact_top_k
 
 if TYPE_CHECKING:
     from .index import Index
@@ -187,7 +186,7 @@ def search(
     )
     rows = len(corpus)
     if index is None:
-        nearest = exact_top_k(_told(corpus.scan(side), progress or NoProgress()), prototypes.vectors, k)
+        nearest = most_similar(corpus, prototypes, side, k, progress)
         method = f"exact (all {rows:,} rows compared)"
     else:
         index.require_for(corpus, side)
@@ -206,6 +205,30 @@ def search(
         method=method,
         queries=_with_rows(corpus, prototypes, nearest),
     )
+
+
+def most_similar(
+    corpus: Corpus, prototypes: PrototypeSet, side: Side, k: int, progress: Progress | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which k rows of the corpus are the most similar to each prototype, by comparing all?
+
+    Returns
+    -------
+    list[tuple[numpy.ndarray, numpy.ndarray]]
+        For each prototype (m,) int64 offsets and (m,) float64 similarities, m = min(k, rows), best first; equal
+        similarities by offset.
+
+    Raises
+    ------
+    TailwagError
+        When a row cannot be read, or is not finite or not of unit length.
+    """
+    k = min(k, len(corpus))
+    if k == 0:
+        return [(np.zeros(0, np.int64), np.zeros(0))] * len(prototypes)
+    top = count(corpus, CountQuery(prototypes, 1.0, side, top_k=k), progress=progress).top
+    assert top is not None  # it was asked for
+    return list(zip(top.offsets, top.similarities, strict=True))
 
 
 def rerank(
@@ -227,7 +250,7 @@ def rerank(
     Returns
     -------
     list[tuple[numpy.ndarray, numpy.ndarray]]
-        As `exact_top_k` gives them.
+        As `most_similar` gives them.
     """
     offsets = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *candidates]))
     vectors = _take_vectors(corpus, side, offsets)
@@ -245,12 +268,6 @@ def _take_vectors(corpus: Corpus, side: Side, offsets: np.ndarray) -> np.ndarray
         return np.zeros((0, corpus.space.dimension), dtype=np.float16)
     column = corpus.take_offsets(offsets, [side]).column(0).combine_chunks()
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, corpus.space.dimension)
-
-
-def _told(blocks: Any, progress: Progress) -> Any:
-    for block in blocks:
-        yield block
-        progress.advance(len(block.vectors))
 
 
 def _with_rows(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailwag.embed.corpus import Block
-from tailwag.errors import BadInput, SpaceMismatch, TailwagError
-from tailwag.retrieval.search import search
-from tailwag.retrieval.top_k import exact_top_k
+from tailwag.errors import BadInput, SpaceMismatch
+from tailwag.retrieval.counting import CountQuery, choose_backend
+from tailwag.retrieval.counting.tally import Tally
+from tailwag.retrieval.search import most_similar, search
 
 from ..corpora import clustered_unit, make_corpus, make_prototypes, make_space, random_unit, unit
 
@@ -21,13 +21,19 @@ def brute_force(rows: np.ndarray, prototype: np.ndarray, k: int) -> tuple[list[i
     return order, exact[order].tolist()
 
 
-def in_blocks(rows: np.ndarray, sizes: list[int]) -> list[Block]:
-    blocks, start = [], 0
+def found_in_tiles(rows: np.ndarray, prototypes: np.ndarray, k: int, sizes: list[int]):
+    """The k most similar rows, as the pass over a corpus finds them when its tiles have these sizes."""
+    query = CountQuery(make_prototypes(prototypes), 1.0, top_k=k)
+    counter, tally, start = choose_backend("cpu").prepare(prototypes, query.asked()), Tally(query), 0
     for size in [*sizes, len(rows)]:
-        if start < len(rows):
-            blocks.append(Block(start, rows[start : start + size]))
-            start += size
-    return blocks
+        tile = rows[start : start + size]
+        offsets = np.arange(start, start + len(tile))
+        tally.add(offsets, tile, None, counter.count_tile(tile, tally.floors()))
+        start += len(tile)
+    top = tally.top()
+    found = min(k, len(rows))
+    assert (top.offsets[:, found:] == -1).all() and np.isnan(top.similarities[:, found:]).all()
+    return zip(top.offsets[:, :found].tolist(), top.similarities[:, :found].tolist(), strict=True)
 
 
 @st.composite
@@ -55,26 +61,18 @@ def tables(draw):
 @settings(max_examples=150, deadline=None)
 def test_it_equals_sorting_everything(rows, k, sizes, seed):
     prototypes = np.concatenate([random_unit(2, 16, seed), rows[:1]])
-    found = exact_top_k(in_blocks(rows, sizes), prototypes, k)
-    for prototype, (offsets, exact) in zip(prototypes, found, strict=True):
-        assert (offsets.tolist(), exact.tolist()) == brute_force(rows, prototype, k)
+    for prototype, found in zip(prototypes, found_in_tiles(rows, prototypes, k, sizes), strict=True):
+        assert found == brute_force(rows, prototype, k)
 
 
 @pytest.mark.parametrize("k", [1, 20, 3000, 20_000, 50_000])
-def test_it_equals_sorting_everything_on_a_larger_table(k):
+def test_it_equals_sorting_everything_on_a_larger_table(tmp_path, k):
     rows = clustered_unit(20_000, 64, spread=0.2)
     rows[5000:9000] = rows[:4000]
     prototypes = np.concatenate([rows[:2], random_unit(1, 64)])
-    found = exact_top_k(in_blocks(rows, [8192] * 3), prototypes, k)
-    for prototype, (offsets, exact) in zip(prototypes, found, strict=True):
+    nearest = most_similar(make_corpus(tmp_path, rows), make_prototypes(prototypes), "image", k)
+    for prototype, (offsets, exact) in zip(prototypes, nearest, strict=True):
         assert (offsets.tolist(), exact.tolist()) == brute_force(rows, prototype, k)
-
-
-def test_a_row_that_is_not_a_unit_vector_is_refused():
-    rows = random_unit(10, 16)
-    rows[7] = np.nan
-    with pytest.raises(TailwagError, match="row 7 is not finite"):
-        exact_top_k(in_blocks(rows, [4, 6]), random_unit(1, 16), 3)
 
 
 def test_a_result_carries_the_rows_and_says_that_it_is_exact(tmp_path):
