@@ -14,13 +14,14 @@ import click
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
+from .record_commands import Recording, answer_from_histograms, count_recorded, known_query, recording_options
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..embed.corpus import Corpus
     from .concepts import ConceptSet
-    from .counting import CountResult
+    from .counting import CountQuery, CountResult
     from .estimates import Sketch
     from .prototypes import PrototypeSet
 
@@ -37,6 +38,14 @@ class _Thresholds:
     sources: tuple[str, ...] | str
     without_threshold: tuple[str, ...] = ()
     without_concept: tuple[str, ...] = ()
+
+    @property
+    def unmatched(self) -> dict[str, tuple[str, ...]]:
+        """What JSON tells of names that did not meet."""
+        return {
+            "concepts_without_threshold": self.without_threshold,
+            "thresholds_without_concept": self.without_concept,
+        }
 
 
 @click.command()
@@ -73,6 +82,7 @@ class _Thresholds:
     "--backend", type=click.Choice(["auto", "cpu", "reference"]), default="auto", show_default=True, help="What counts."
 )
 @sampling_options
+@recording_options
 @json_option
 @click.option("--csv", "csv_path", metavar="PATH|-", help="Write the counts as CSV; - is standard output.")
 @click.option("--parquet", "parquet_path", metavar="PATH", help="Write the counts as parquet.")
@@ -93,6 +103,7 @@ def count(
     device: str | None,
     backend: str,
     sampling: Sampling,
+    recording: Recording,
     as_json: bool,
     csv_path: str | None,
     parquet_path: str | None,
@@ -102,7 +113,8 @@ def count(
     A hit is a row whose similarity to the concept's prototype is at least the threshold. Without a threshold, one
     concept is counted at a ladder of them to choose from. With --estimate a sample of the rows is counted, widened
     until the interval is narrow enough or Ctrl-C is pressed. CORPUS may also be a sketch's file (`tailwag sketch`);
-    the answer is then an estimate too.
+    the answer is then an estimate too. With --save the count is kept: other thresholds are answered from it at once,
+    newer versions are counted from it, and `tailwag verify` checks it.
 
     \b
     Example:
@@ -112,6 +124,9 @@ def count(
       tailwag count cc3m --image example.jpg --threshold 0.8
       tailwag count cc3m "red panda" --threshold 0.27 --estimate --within 10%
       tailwag count cc3m.sketch "zebra" --threshold 0.3
+      tailwag count cc3m --concepts caltech101 --threshold 0.27 --save
+      tailwag count cc3m --concepts caltech101 --threshold 0.25 --rethreshold
+      tailwag count cc3m --since 4
     """
     from tailwag.progress import progress
 
@@ -120,40 +135,59 @@ def count(
     from .counting import count as count_corpus
     from .result_tables import check_folder
 
-    _check_usage(concept, concepts, examples, images, threshold, thresholds, template, as_json, csv_path)
-    for path in (csv_path, parquet_path):
+    named = concept is not None or concepts is not None or bool(images)
+    if named or recording.since is None:
+        _check_usage(concept, concepts, examples, images, threshold, thresholds, template, as_json, csv_path)
+    for path in (csv_path, parquet_path, recording.certificate_path):
         check_folder(path)  # now, not after hours of counting
     ladder = threshold is None and thresholds is None
+    sampled = sampling.wanted or is_sketch(corpus)
     sampling.check_usage(corpus, version, ladder)
+    recording.check_usage(named=named, thresholds=not ladder, images=bool(images), sampled=sampled)
     if is_sketch(corpus):
         opened, side = open_sketch(corpus, side)
     else:
         opened = Corpus.open(database, corpus, _as_version(version))
-    wanted = _wanted(concept, concepts, template, images)
-    chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
-    prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
-    query = CountQuery(prototypes, chosen.values, side, chosen.sources)
-    unmatched = {
-        "concepts_without_threshold": chosen.without_threshold,
-        "thresholds_without_concept": chosen.without_concept,
-    }
-    if sampling.wanted or not isinstance(opened, Corpus):
+    outputs = {"as_json": as_json, "csv_path": csv_path, "parquet_path": parquet_path}
+    if isinstance(opened, Corpus) and recording.since is not None and not named:
+        query = known_query(opened, recording.since, side)
+        chosen = _Thresholds(query.thresholds, query.threshold_sources)
+        ladder = set(query.threshold_sources) == {"ladder"}
+    else:
+        wanted = _wanted(concept, concepts, template, images)
+        chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
+        if recording.rethreshold and isinstance(opened, Corpus):
+            _report_unmatched(chosen)
+            made = {"template": template, "examples": examples, "version": version}
+            asked = (wanted.select(names), chosen.values, chosen.sources, side)
+            answer_from_histograms(opened, *asked, **made, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs)
+            return
+        prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
+        query = CountQuery(prototypes, chosen.values, side, chosen.sources)
+    if sampled or not isinstance(opened, Corpus):
         _report_unmatched(chosen)
-        outputs = {"as_json": as_json, "csv_path": csv_path, "parquet_path": parquet_path}
         answer_by_sample(
-            opened, query, sampling, backend, ladder=ladder, unmatched=unmatched, note=_NO_FREQUENCY, **outputs
+            opened, query, sampling, backend, ladder=ladder, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs
         )
         return
-    with progress("counting", total=len(opened)) as bar:
-        result = count_corpus(opened, query, backend, bar)
+    kept: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    if recording.wanted:
+        result, kept, notes = count_recorded(opened, query, recording, backend)
+    else:
+        with progress("counting", total=len(opened)) as bar:
+            result = count_corpus(opened, query, backend, bar)
     _report_unmatched(chosen)
     _write_files(result, csv_path, parquet_path)
     if as_json:
         from .result_tables import print_json, result_as_dict
 
-        print_json({**result_as_dict(result), **unmatched})
+        print_json({**result_as_dict(result), **chosen.unmatched, **kept})
     elif csv_path is None and parquet_path is None:
-        _print_ladder(result, concept) if ladder else _print_counts(result)
+        what = concept if named else query.prototypes.names[0]
+        _print_ladder(result, what) if ladder else _print_counts(result)
+    for note in notes:
+        click.echo(note, err=True)
 
 
 @click.command()
@@ -172,6 +206,7 @@ def info(corpus: str | None, database: str, version: str | None, as_json: bool) 
     from ..embed.corpus import Corpus
     from ..embed.database import Database
     from .corpus_info import corpus_lines, describe_corpus, list_corpora
+    from .counting.backends import describe_backend
     from .result_tables import print_json, print_table
 
     if corpus is not None:
@@ -198,6 +233,7 @@ def info(corpus: str | None, database: str, version: str | None, as_json: bool) 
             ],
             words=(0, 4),
         )
+        click.echo(f"counted by {describe_backend()}")
     else:
         click.echo(f"no corpus in {database}: make one with `tailwag embed`")
 
@@ -292,6 +328,26 @@ def _make_prototypes(
         if examples:
             return prototypes_from_examples(wanted, encoder, bar)
         return PrototypeSet.of_texts(wanted, encoder, bar)
+
+
+def query_from_options(
+    corpus: Corpus,
+    concept: str | None,
+    concepts: str | None,
+    threshold: float | None,
+    thresholds: str | None,
+    template: str | None,
+    side: Any,
+    model: tuple[str | None, str | None, str | None],
+) -> CountQuery:
+    """Make the query that the options of a command ask, and say which names did not meet."""
+    from .counting import CountQuery
+
+    wanted = _wanted(concept, concepts, template, ())
+    chosen, names = _choose_thresholds(corpus, wanted, threshold, thresholds)
+    prototypes = _make_prototypes(corpus, wanted.select(names), (), False, model)
+    _report_unmatched(chosen)
+    return CountQuery(prototypes, chosen.values, side, chosen.sources)
 
 
 def _report_unmatched(chosen: _Thresholds) -> None:

@@ -15,6 +15,7 @@ from tailwag.errors import NotFound
 from ..embed.corpus import Corpus
 from ..embed.database import Database
 from ..embed.ledger import Ledger
+from .counting.backends import describe_backend
 from .index_manifest import describe_indices
 
 
@@ -55,7 +56,7 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
     -------
     dict
         corpus, corpus_version, rows, space (with its preprocessing and tokenizer), failures by reason, shards that are
-        done, bytes on disk (None on an object store), indices.
+        done, bytes on disk (None on an object store), what counts it here, indices.
     """
     ledger = Ledger(corpus.database, corpus.name)
     space = corpus.space
@@ -75,6 +76,7 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
         "failures": {"total": reasons.total(), "reasons": dict(reasons.most_common())},
         "shards_done": len(ledger.records()),
         "bytes": _bytes_on_disk(corpus),
+        "counting_backend": describe_backend(),
         "indices": [asdict(index) for index in describe_indices(corpus)],
     }
 
@@ -91,6 +93,7 @@ def corpus_lines(described: dict[str, Any]) -> list[str]:
         f"tokenizer      {space['tokenizer']}",
         f"shards done    {described['shards_done']:,}",
         f"on disk        {f'{size / 1e6:,.1f} MB' if size is not None else 'unknown on an object store'}",
+        f"counted by     {described['counting_backend']}",
         f"failures       {failures['total']:,}"
         + (f" (listed in {described['corpus']}.failures)" if failures["total"] else ""),
     ]

@@ -7,6 +7,7 @@ import pytest
 from tailwag.embed.failures import Failure, Reason
 from tailwag.embed.ledger import Ledger
 from tailwag.main import main
+from tailwag.retrieval.counting.backends import describe_backend
 from tests.corpora import make_corpus, random_unit, rows_table
 
 
@@ -33,7 +34,9 @@ def test_all_corpora_are_listed(tailwag, corpus, tmp_path):
     make_corpus(tmp_path, random_unit(3, 8), name="other")
     status, out, _ = tailwag()
     assert status == 0
-    assert [line.split() for line in out.splitlines()] == [
+    *table, counted_by = out.splitlines()
+    assert counted_by == f"counted by {describe_backend()}"
+    assert [line.split() for line in table] == [
         ["corpus", "rows", "failures", "version", "space"],
         ["other", "3", "0", "2", "made"],
         ["photos", "1,200", "3", "2", "made"],
@@ -53,6 +56,7 @@ def test_one_corpus_is_described(tailwag, corpus):
         "2  not an image",
         "1  no image",
         "none;",
+        f"counted by     {describe_backend()}",
     ):
         assert part in out
 
