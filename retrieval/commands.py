@@ -14,7 +14,7 @@ import click
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
-from .record_commands import Recording, answer_from_histograms, count_recorded, known_query, recording_options
+from .recording import Recording, answer_from_histograms, count_recorded, known_query, recording_options
 
 if TYPE_CHECKING:
     import numpy as np

@@ -112,8 +112,7 @@ class PrototypeSet:
     def of_images(cls, name: str, pictures: Sequence[Image], encoder: TextAndImageEncoder) -> PrototypeSet:
         """Make one prototype of example pictures that are already decoded: the mean of their vectors."""
         vector = mean_direction(encoder.encode_images(list(pictures)), name)
-        recipe = "1 example image" if len(pictures) == 1 else f"mean of {len(pictures)} example images"
-        return cls((name,), vector[None], encoder.space, (recipe,))
+        return cls((name,), vector[None], encoder.space, (_recipe_of_images(len(pictures)),))
 
     def select(self, names: Sequence[str]) -> PrototypeSet:
         """Keep some concepts, in the order asked for.
@@ -253,6 +252,20 @@ def prototypes_from_examples(
     )
 
 
+def recipes_of_texts(concepts: ConceptSet) -> tuple[str, ...]:
+    """How would each concept's prototype be made from texts? Needs no model."""
+    chosen = [one.templates if one.templates is not None else concepts.templates for one in concepts]
+    return tuple(
+        _recipe(texts_for(concept, open_templates(templates)), templates)
+        for concept, templates in zip(concepts, chosen, strict=True)
+    )
+
+
+def recipes_of_examples(concepts: ConceptSet) -> tuple[str, ...]:
+    """How would each concept's prototype be made from the pictures that its file names? Needs no model."""
+    return tuple(_recipe_of_images(len(concept.images)) for concept in concepts)
+
+
 def mean_direction(vectors: np.ndarray, name: str) -> np.ndarray:
     """Give the normalised mean of unit vectors, worked out in float64 and rounded to float16.
 
@@ -327,3 +340,7 @@ def _recipe(texts: tuple[str, ...], templates: str | tuple[str, ...]) -> str:
         return f'text "{texts[0]}"'
     named = f" ({templates})" if isinstance(templates, str) and templates != "plain" else ""
     return f'mean of {len(texts)} texts{named}, "{texts[0]}" first'
+
+
+def _recipe_of_images(pictures: int) -> str:
+    return "1 example image" if pictures == 1 else f"mean of {pictures} example images"

@@ -34,8 +34,8 @@ def headline(result: CountResult) -> str:
     noun = {"image": "image", "text": "caption"}[result.side] + ("" if result.rows == 1 else "s")
     failed = f"; {result.failures:,} more samples could not be embedded" if result.failures else ""
     return (
-        f"corpus '{result.corpus}' (version {result.corpus_version}, {result.space.title}): {result.rows:,} {noun}, "
-        f"counted exactly in {result.seconds:.2f} s{failed}"
+        f"corpus '{result.corpus}' (version {result.corpus_version}, {result.space.title}): {result.rows:,} {noun}"
+        f"{f' with {result.control}' if result.control else ''}, counted exactly in {result.seconds:.2f} s{failed}"
     )
 
 
@@ -99,6 +99,7 @@ def result_as_dict(result: CountResult) -> dict[str, Any]:
         "corpus_version": result.corpus_version,
         "space": {"title": result.space.title, "fingerprint": result.space.fingerprint},
         "side": result.side,
+        "control": result.control,
         "rows": result.rows,
         "failures": result.failures,
         "exact": True,

@@ -26,6 +26,8 @@ COMMANDS = {
     "count": "tailwag.retrieval.commands:count",
     "search": "tailwag.retrieval.search_commands:search",
     "sketch": "tailwag.retrieval.estimate_commands:sketch",
+    "verify": "tailwag.retrieval.record_commands:verify",
+    "diff": "tailwag.retrieval.record_commands:diff",
 }
 
 

@@ -6,7 +6,7 @@ Not here: counting only what changed (`version_difference.py`), printing (`print
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -258,14 +258,7 @@ def _counts_of(
     candidates = [*known, *(load_certificate(database, run.run) for run in runs[:_MOST_TRIED])]
     reusable = [reusable_rows(corpus, query, one) for one in candidates]
     if not any(reusable):
-        asked = CountQuery(
-            query.prototypes,
-            query.thresholds,
-            query.side,
-            query.threshold_sources,
-            control=query.control,
-            partials=True,
-        )
+        asked = replace(query, partials=True)
         result = count(corpus, asked, backend, progress)
         return Certificate.of(asked, result), result.rows
     best = candidates[int(np.argmax(reusable))]

@@ -119,8 +119,30 @@ def saved_prototypes(corpus: Corpus, side: Side, control: str) -> list[dict[str,
 
 
 def saved_of_run(database: Database, run: str) -> list[dict[str, Any]]:
-    """Of which concepts did a run save histograms? Gives concept and `_rowoffset`."""
-    return read_rows(database, SIMILARITIES, ["concept", "_rowoffset"], run=run)
+    """Of which concepts did a run save histograms? Gives concept, prototype_sha256 and `_rowoffset`."""
+    return read_rows(database, SIMILARITIES, ["concept", "prototype_sha256", "_rowoffset"], run=run)
+
+
+def histograms_of_run(database: Database, run: str, prototypes: np.ndarray) -> np.ndarray | None:
+    """Give the histograms that a run saved of some prototypes.
+
+    Parameters
+    ----------
+    database, run
+        Where, and under which name.
+    prototypes
+        (C, d) float16.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (C, BINS) int64; None unless it saved all of them.
+    """
+    places = {row["prototype_sha256"]: row["_rowoffset"] for row in saved_of_run(database, run)}
+    digests = [prototype_digest(vector) for vector in prototypes]
+    if not all(digest in places for digest in digests):
+        return None
+    return read_histograms(database, [places[digest] for digest in digests])
 
 
 def read_histograms(database: Database, offsets: Sequence[int]) -> np.ndarray:

@@ -90,19 +90,13 @@ def count_since(
     SpaceMismatch, TailwagError
         As `count` does.
     """
+    if query.mentions or query.other_thresholds is not None or query.margin is not None or query.best or query.top_k:
+        raise BadInput("only counts and histograms follow from the parts of a saved count: ask for the rest by itself")
     known = known_parts(certificate, query)
     start = time.perf_counter()
     still, rest = _still_there(corpus.fragments(), known)
     grows = histogram is not None and len(still) == len(known)
-    asked = CountQuery(
-        query.prototypes,
-        query.thresholds,
-        query.side,
-        query.threshold_sources,
-        control=query.control,
-        histogram=grows,
-        partials=True,
-    )
+    asked = replace(query, histogram=grows, partials=True)
     read = count(corpus, asked, backend, progress, parts=rest)
     partials = _in_order(corpus.fragments(), [*still, *read.partials])
     reused = sum(part.rows for part in still)
