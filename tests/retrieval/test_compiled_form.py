@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailwag.retrieval.counting import Asked, CountQuery, compiled, count, similarities
-from tailwag.retrieval.counting.compiled import FLOAT32, INT8, INT16, CompiledBackend
+from tailwag.retrieval.counting import Asked, CountQuery, compiled, count, kernel_calls, similarities
+from tailwag.retrieval.counting.compiled import CompiledBackend
+from tailwag.retrieval.counting.kernel_library import FLOAT32, INT8, INT16, load_kernel
 from tailwag.retrieval.counting.reference import ReferenceBackend
 from tests.corpora import clustered_unit, make_corpus, make_prototypes, random_unit
 
@@ -57,7 +58,7 @@ def test_every_product_counts_tiles_of_full_size(instructions, product, kind, di
 def test_every_answer_equals_the_reference_on_every_instruction_set(instructions, concepts, shared, monkeypatch):
     """Also where all threads fill one histogram, as they do when there are many of both."""
     if shared:
-        monkeypatch.setattr(compiled, "_HISTOGRAM_BYTES", 0)
+        monkeypatch.setattr(kernel_calls, "_HISTOGRAM_BYTES", 0)
     rows, prototypes = clustered_unit(501, 96, clusters=5), clustered_unit(concepts, 96, clusters=5, seed=1)
     scores = similarities(rows, prototypes)
     for asked in (
@@ -79,7 +80,7 @@ def test_every_answer_equals_the_reference_on_every_instruction_set(instructions
 
 
 def test_histograms_are_emptied_before_their_counts_overflow(monkeypatch):
-    monkeypatch.setattr(compiled, "_MOST_ROWS", 150)
+    monkeypatch.setattr(kernel_calls, "_MOST_ROWS", 150)
     rows, prototypes = random_unit(100, 32), random_unit(5, 32, 1)
     asked = Asked(np.zeros((5, 0)), histogram=True)
     counter = CompiledBackend().prepare(prototypes, asked)
@@ -120,9 +121,9 @@ def test_a_product_beyond_its_range_fails_the_self_test():
                 ctypes.cast(counts, ctypes.POINTER(ctypes.c_int64))[0] += 1
             return done
 
-    library = compiled._library()
-    assert compiled._self_test(library) is None
-    assert "fails its self-test" in compiled._self_test(Saturating(library))
+    library = load_kernel()[0]
+    assert compiled._failed_test(library) is None
+    assert "fails its self-test" in compiled._failed_test(Saturating(library))
 
 
 def test_the_result_names_the_form_that_counted(tmp_path):
