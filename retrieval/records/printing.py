@@ -119,7 +119,7 @@ def verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
 
 def print_verdict(verdict: Verdict) -> None:
     """Say that a certificate is accepted, and what that rests on."""
-    seed = f", chosen with seed {verdict.seed}" if verdict.seed is not None else ""
+    seed = f", chosen with seed {verdict.seed}," if verdict.seed is not None else ""
     parts = "part" if verdict.parts == 1 else "parts"
     tables = ", its rows in the tables of results agree with it" if verdict.saved else ""
     click.echo(f"accepted: run {verdict.run}, corpus '{verdict.corpus}' version {verdict.corpus_version}")
