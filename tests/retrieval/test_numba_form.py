@@ -173,7 +173,12 @@ def test_a_product_that_saturates_is_refused():
         true_sums(rows, prototypes, sums)
         sums[-1, -1] += 1
 
+    def short_of_the_greatest(rows, prototypes, sums):
+        true_sums(rows, prototypes, sums)
+        np.clip(sums, -(1 << 22), (1 << 22) - 1, out=sums)
+
     assert torch_products.multiplies_exactly(true_sums)
+    assert not torch_products.multiplies_exactly(short_of_the_greatest)
     assert not torch_products.multiplies_exactly(saturating)
     assert not torch_products.multiplies_exactly(off_by_one)
 
@@ -377,10 +382,22 @@ def test_a_forked_process_counts_too():
     assert child.exitcode == 0
 
 
-def test_torchs_threads_are_put_back():
+def test_torch_keeps_to_one_thread_in_each_of_ours():
     import torch
 
+    seen = []
+
+    def noting(rows, prototypes, sums):
+        seen.append(torch.get_num_threads())
+        true_sums(rows, prototypes, sums)
+
     before = torch.get_num_threads()
-    with torch_products.one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    try:
+        rows, prototypes = clustered_unit(2000, 64, seed=1), clustered_unit(20, 64, seed=2)
+        backend = NumbaBackend(threads=3, product="int8", int8_product=noting)
+        backend.prepare(prototypes, Asked(np.full((20, 1), 0.5))).count_tile(rows)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen and set(seen) == {1}
