@@ -130,8 +130,9 @@ class Certificate:
     @property
     def places(self) -> dict[tuple[bytes, float], tuple[int, int]]:
         """Where each prototype, by its bytes, and threshold stands in `counts`: row and column."""
+        names = [vector.tobytes() for vector in self.prototypes]
         return {
-            (self.prototypes[row].tobytes(), float(self.thresholds[row, column])): (row, column)
+            (names[row], float(self.thresholds[row, column])): (row, column)
             for row, column in np.ndindex(self.thresholds.shape)
         }
 
