@@ -194,7 +194,7 @@ def rethreshold(
     """
     values = check_thresholds(thresholds, len(concepts))
     saved = _find(corpus, side, control, None if any_version else corpus.version)
-    version = _newest_with_all(saved, corpus.name, concepts)
+    version = _newest_with_all(saved, corpus.name, concepts, recipes)
     picked, others = [], []
     for position, concept in enumerate(concepts):
         wanted = None if recipes is None else recipes[position]
@@ -266,11 +266,16 @@ def _state_at(corpus: Corpus, version: int) -> str | None:
         return None
 
 
-def _newest_with_all(saved: _Saved, corpus: str, concepts: Sequence[str]) -> int:
-    """Choose the newest version at which all concepts are saved."""
-    for version in sorted(saved.versions, reverse=True):
-        if all(fold(concept) in saved.versions[version] for concept in concepts):
+def _newest_with_all(saved: _Saved, corpus: str, concepts: Sequence[str], recipes: Sequence[str] | None) -> int:
+    """Choose the newest version at which all concepts are saved; if there is one, with all the recipes asked for."""
+    versions = sorted(saved.versions, reverse=True)
+    complete = [one for one in versions if all(fold(concept) in saved.versions[one] for concept in concepts)]
+    for version in complete if recipes is not None else ():
+        own = (saved.versions[version][fold(concept)] for concept in concepts)
+        if all(any(row["recipe"] == recipe for row in rows) for rows, recipe in zip(own, recipes or (), strict=True)):
             return version
+    if complete:
+        return complete[0]
     last_saved = {name: version for version in sorted(saved.versions) for name in saved.versions[version]}
     missing = [concept for concept in concepts if fold(concept) not in last_saved]
     if missing:

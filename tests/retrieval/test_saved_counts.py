@@ -314,6 +314,16 @@ def test_of_several_prototypes_the_asked_one_answers(corpus):
         rethreshold(corpus, ["dog"], 0.1, recipes=["third"])
 
 
+def test_the_asked_recipe_of_an_older_version_goes_before_another_of_the_newest(corpus):
+    first, second = random_unit(2, DIMENSION, 4)
+    saved(corpus, PrototypeSet(("dog",), first[None], corpus.space, ("one",)), 0.2)
+    corpus.append(rows_table(corpus.space, clustered_unit(50, DIMENSION, seed=3), prefix="t/"))
+    saved(corpus, PrototypeSet(("dog",), second[None], corpus.space, ("other",)), 0.2)
+    assert rethreshold(corpus, ["dog"], 0.1, recipes=["one"]).corpus_version == 2
+    assert rethreshold(corpus, ["dog"], 0.1, recipes=["other"]).corpus_version == 3
+    assert rethreshold(corpus, ["dog"], 0.1).corpus_version == 3
+
+
 def test_the_only_prototype_stands_in_and_that_is_told(corpus, prototypes):
     saved(corpus, prototypes, 0.2)
     answer = rethreshold(corpus, ["query 0"], 0.1, recipes=["asked"])
