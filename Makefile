@@ -40,9 +40,10 @@ figures: .venv/installed  ## run the demo anew and take its plot and output into
 	$(BIN)/tailwag world show --out docs/images/world.png
 	$(BIN)/python docs/generate.py
 
-# torch and torchvision must match each other, and are large: they move only when someone moves them here.
+# torch, torchvision and the triton that torch's CUDA build asks for must match, and are large: they move only when someone
+# moves them here.
 constraints: .venv/bin/uv  ## pin the newest versions that work together into constraints.txt
-	printf 'torch==2.13.0\ntorchvision==0.28.0\n' | $(UV) pip compile --quiet --python $(BIN)/python --no-annotate --no-header \
+	printf 'torch==2.13.0\ntorchvision==0.28.0\ntriton==3.7.1\n' | $(UV) pip compile --quiet --python $(BIN)/python --no-annotate --no-header \
 		--constraint - --extra dev pyproject.toml | sed 's/+cpu$$//' > constraints.new
 	mv constraints.new constraints.txt
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tailwag.retrieval.counting.cuda.driver import why_no_gpu
+
 ROOT = Path(__file__).resolve().parent.parent
+if why_no_gpu() is not None:  # Triton decides when it is imported first whether it compiles its kernels
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def _data_folder() -> Path:

@@ -11,9 +11,10 @@ import pytest
 
 from tailwag.embed.space import Space
 from tailwag.retrieval.concepts import fold, load_concepts
-from tailwag.retrieval.counting import BACKENDS, CountQuery, count, similarities
+from tailwag.retrieval.counting import CountQuery, count, similarities
 from tailwag.retrieval.prototypes import PrototypeSet
 from tests.corpora import make_corpus
+from tests.running import RUNNING
 
 pytestmark = pytest.mark.photos
 
@@ -58,7 +59,7 @@ def cifar10(folder):
     return images, texts, np.load(folder / "cifar10" / "labels.npy")
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", RUNNING)
 def test_counts_at_four_thresholds_with_their_precision_and_recall(tmp_path, photos, labelled, backend):
     prototypes, shows, unsure = labelled
     corpus = make_corpus(tmp_path, photos, name="photos", space=SPACE)
@@ -131,6 +132,6 @@ def test_cifar10_counts_agree_over_all_backends(tmp_path, cifar10):
     prototypes = PrototypeSet(names, texts, SPACE, ("text",) * 10)
     corpus = make_corpus(tmp_path, images, name="cifar10", space=SPACE)
     ladder = np.arange(-100, 101) / 100
-    results = [count(corpus, CountQuery(prototypes, ladder), backend).counts for backend in BACKENDS]
+    results = [count(corpus, CountQuery(prototypes, ladder), backend).counts for backend in RUNNING]
     for counts in results:
         np.testing.assert_array_equal(counts, results[0])

@@ -17,12 +17,14 @@ from .tiles import Asked, TileAnswer
 
 # Imported when chosen: a backend may need what the others do not.
 BACKENDS = {
+    "cuda": "tailwag.retrieval.counting.cuda:CudaBackend",
+    "cuda-torch": "tailwag.retrieval.counting.cuda:CudaTorchBackend",
     "c": "tailwag.retrieval.counting.compiled:CompiledBackend",
     "numba": "tailwag.retrieval.counting.numba_form:NumbaBackend",
     "reference": "tailwag.retrieval.counting.reference:ReferenceBackend",
 }
 # These names take the first of a list that runs here.
-_PREFERENCE = {"auto": ("c", "numba", "reference"), "cpu": ("c", "numba", "reference")}
+_PREFERENCE = {"auto": ("cuda", "c", "numba", "reference"), "cpu": ("c", "numba", "reference")}
 
 
 class TileCounter(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 # |x| |p| is at most 1.001 · 1.001 by what the engine and PrototypeSet refuse; the rest covers the float32 rounding in
 # their checks and the float64 rounding of the bounds below.
-_GREATEST_LENGTHS = 1.003
+GREATEST_LENGTHS = 1.003
 
 
 def float32_band(additions: int) -> float:
@@ -25,7 +25,7 @@ def float32_band(additions: int) -> float:
         is not known; fewer where the sum is known to be made of shorter ones.
     """
     unit_roundoff = 2.0**-24
-    return additions * unit_roundoff / (1 - additions * unit_roundoff) * _GREATEST_LENGTHS
+    return additions * unit_roundoff / (1 - additions * unit_roundoff) * GREATEST_LENGTHS
 
 
 def screen_bounds(thresholds: np.ndarray, band: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,10 @@ from tailwag.embed.database import Database
 from tailwag.embed.failures import Failure, Reason
 from tailwag.embed.ledger import Ledger
 from tailwag.errors import BadInput, SpaceMismatch, TailwagError
-from tailwag.retrieval.counting import BACKENDS, CountQuery, count, similarities
+from tailwag.retrieval.counting import CountQuery, count, similarities
+from tailwag.retrieval.counting.backends import _PREFERENCE
 from tests.corpora import clustered_unit, make_corpus, make_prototypes, make_space, random_unit, rows_table
+from tests.running import RUNNING
 
 DIMENSION = 24
 
@@ -26,7 +28,7 @@ def brute_force(rows, prototypes, thresholds):
     return (exact[:, :, None] >= np.broadcast_to(thresholds, (len(prototypes), np.shape(thresholds)[-1]))).sum(axis=0)
 
 
-@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+@pytest.mark.parametrize("backend", ["auto", *RUNNING])
 @pytest.mark.parametrize("rows", [0, 1, 2, 500])
 def test_a_corpus_of_any_size_is_counted_whole(tmp_path, prototypes, rows, backend):
     vectors = clustered_unit(rows, DIMENSION)
@@ -60,7 +62,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path, prototypes):
     np.testing.assert_array_equal(one.counts, other.counts)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", RUNNING)
 def test_each_concept_can_have_thresholds_of_its_own_in_any_order(tmp_path, prototypes, backend):
     vectors = clustered_unit(700, DIMENSION)
     own = np.random.default_rng(3).uniform(-0.5, 0.9, (5, 6))
@@ -100,7 +102,7 @@ def plant(database, vectors, bad, position):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, 0.5], ids=["nan", "inf", "zero", "too long"])
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", RUNNING)
 def test_a_row_off_unit_length_is_refused_by_its_key(tmp_path, prototypes, bad, backend):
     corpus = plant(tmp_path, clustered_unit(50, DIMENSION), bad, 1)
     with pytest.raises(TailwagError, match=r"image vector of 'bad/1' is not finite or off unit length by more"):
@@ -187,9 +189,12 @@ def test_a_result_becomes_an_arrow_table(tmp_path, prototypes):
 
 
 def test_counting_imports_no_torch(tmp_path):
+    """Not even to find out that there is no GPU, which is asked first."""
+    import os
     import subprocess
     import sys
 
+    assert _PREFERENCE["auto"][0] == "cuda"
     make_corpus(tmp_path, clustered_unit(5, 4), name="small")
     program = (
         "import sys, numpy as np, tailwag; from tailwag.retrieval.prototypes import PrototypeSet\n"
@@ -197,7 +202,8 @@ def test_counting_imports_no_torch(tmp_path):
         "one = PrototypeSet(('a',), np.eye(1, 4, dtype=np.float16), corpus.space, ('made',))\n"
         "print(tailwag.count(corpus, tailwag.CountQuery(one, 0.1)).rows, {'torch', 'lancedb'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    no_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=no_gpu)
     assert done.stdout.split() == ["5", "set()"]
 
 

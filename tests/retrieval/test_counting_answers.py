@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tailwag.errors import BadInput, TailwagError
-from tailwag.retrieval.counting import BACKENDS, CountQuery, Mentions, count, engine, sample, similarities, where
+from tailwag.retrieval.counting import CountQuery, Mentions, count, engine, sample, similarities, where
 from tailwag.retrieval.counting.backends import why_not
 from tailwag.retrieval.counting.bins import BINS, EDGES, bin_of, counts_at_edges, edge_of
 from tests.corpora import clustered_unit, make_corpus, make_prototypes, rows_table
+from tests.running import RUNNING
 
 DIMENSION, ROWS, CONCEPTS = 32, 3000, 7
 THRESHOLDS = np.array([0.3, 0.55, 0.8])
@@ -125,7 +126,7 @@ def test_tiles_are_cut_so_that_pairs_stay_few(corpus, prototypes, scores, monkey
     assert result.best.concepts.shape == (ROWS, 2)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", RUNNING)
 def test_everything_at_once_is_the_same_on_every_backend(corpus, prototypes, backend):
     if why_not(backend) is not None:
         pytest.skip(f"{backend}: {why_not(backend)}")
