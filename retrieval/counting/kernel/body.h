@@ -8,8 +8,8 @@
  *   DOT16(acc, a, b)    adds products of int16 pairs     DOT8(acc, a, b) adds products of uint8 by int8 quadruples
  *
  * Rows are taken MR at a time against panels of NR = 2 W concepts. Sums stay in registers until all of the dimension is
- * summed, are compared there, and leave only as counts; the few that a threshold's band holds are settled at once by the
- * float64 dot of the stored float16 values, which is exact (see docs/counting.md).
+ * summed, are compared there, and leave only as counts; the few that a threshold's band holds are settled at once by
+ * the float64 dot of the stored float16 values, which is exact (see docs/counting.md).
  */
 
 #define NR (2 * W)
@@ -46,8 +46,8 @@ INLINE Floats NAME(load)(const uint16_t *row, int64_t k, int64_t dimension) {
     return LOAD_HALVES(tail);
 }
 
-/* The float64 dot of two float16 vectors: exact, whatever the order, for vectors of about unit length. The products have
- * 22 bits and are exact in float32 already; the sums are not. */
+/* The float64 dot of two float16 vectors: exact, whatever the order, for vectors of about unit length. The products
+ * have 22 bits and are exact in float32 already; the sums are not. */
 static TARGET double NAME(exact)(const uint16_t *a, const uint16_t *b, int64_t dimension) {
     NAME(Doubles) sums[4] = {0};
     int64_t k = 0;
@@ -466,7 +466,7 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
                 NAME(product_float32)(rows + group * stride, stride, columns, tile->dimension, scores);
                 for (int r = (int)in_group; r < MR; r++)
                     scores[r][0] = scores[r][1] = (Floats){0} - INFINITY; /* rows that are not there */
-                if (tile->columns) NAME(count_floats)(tile, start + group, panel, scores, tile->lower, tile->upper, counts);
+                NAME(count_floats)(tile, start + group, panel, scores, tile->lower, tile->upper, counts);
                 if (tile->histogram_wanted)
                     NAME(bin_scores)(tile, start + group, in_group, panel, scores, histogram);
                 if (scores_wanted)
@@ -486,17 +486,22 @@ static TARGET int NAME(count_rows_float32)(const Tile *tile, Work work, int64_t 
 }
 
 /* Between which integer sums must the exact dot decide, for rows whose residual and length are at most these? */
-INLINE void NAME(integer_bounds)(const Tile *tile, double residual, double length, int32_t *least, int32_t *surely) {
-    for (int64_t place = 0; place < tile->columns * tile->padded; place++) {
-        int64_t c = place / (tile->columns * NR) * NR + place % NR;
-        /* |x.p - x^.p^| <= |x - x^| |p| + |x^| |p - p^|; a step of one covers the rounding here. */
-        double band = residual * tile->length[c] + length * tile->residual[c];
-        double lower = floor((tile->thresholds[place] - band) * tile->scale[c]) - 1;
-        double upper = ceil((tile->thresholds[place] + band) * tile->scale[c]) + 1;
-        lower = lower < -2147483647.0 ? -2147483647.0 : lower > 2147483647.0 ? 2147483647.0 : lower;
-        upper = upper < -2147483647.0 ? -2147483647.0 : upper > 2147483647.0 ? 2147483647.0 : upper;
-        least[place] = (int32_t)lower;
-        surely[place] = (int32_t)upper;
+static TARGET void NAME(integer_bounds)(const Tile *tile, double residual, double length, int32_t *least,
+                                        int32_t *surely) {
+    const double greatest = INT32_MAX;
+    for (int64_t panel = 0; panel < tile->padded; panel += NR) {
+        for (int64_t column = 0; column < tile->columns; column++) {
+            int64_t place = (panel * tile->columns) + column * NR;
+            for (int lane = 0; lane < NR; lane++) {
+                /* |x.p - x^.p^| <= |x - x^| |p| + |x^| |p - p^|; a step of one covers the rounding here. */
+                double band = residual * tile->length[panel + lane] + length * tile->residual[panel + lane];
+                double threshold = tile->thresholds[place + lane], scale = tile->scale[panel + lane];
+                double lower = floor((threshold - band) * scale) - 1, upper = ceil((threshold + band) * scale) + 1;
+                lower = lower < greatest ? lower : greatest, upper = upper < greatest ? upper : greatest;
+                least[place + lane] = (int32_t)(lower > -greatest ? lower : -greatest);
+                surely[place + lane] = (int32_t)(upper > -greatest ? upper : -greatest);
+            }
+        }
     }
 }
 
@@ -551,13 +556,15 @@ static TARGET int NAME(count_rows_int8)(const Tile *tile, Work work, int64_t thr
         int64_t here = work.last - start < strip ? work.last - start : strip;
         double residual, length;
         NAME(rows_as_uint8)(tile, start, here, rows, stride, inverses, &residual, &length);
-        for (int64_t place = 0; place < entries; place++) {
-            int64_t c = place / (tile->columns * NR) * NR + place % NR;
-            /* The last term covers four float32 roundings of values below 2. */
-            double band = residual * tile->length[c] + length * tile->residual[c] + 1e-6;
-            double rest = tile->thresholds[place] - tile->offset[c];
-            lower[place] = (float)((rest - band) * tile->scale[c]);
-            upper[place] = (float)((rest + band) * tile->scale[c]);
+        for (int64_t panel = 0; panel < tile->padded; panel += NR) {
+            for (int64_t place = panel * tile->columns; place < (panel + NR) * tile->columns; place++) {
+                int64_t c = panel + place % NR; /* whole panels come before it */
+                /* The last term covers four float32 roundings of values below 2. */
+                double band = residual * tile->length[c] + length * tile->residual[c] + 1e-6;
+                double rest = tile->thresholds[place] - tile->offset[c];
+                lower[place] = (float)((rest - band) * tile->scale[c]);
+                upper[place] = (float)((rest + band) * tile->scale[c]);
+            }
         }
         for (int64_t panel = 0; panel < panels; panel++) {
             const int8_t *columns = (const int8_t *)tile->panels + panel * depth * NR;
@@ -607,53 +614,57 @@ INLINE void NAME(dots)(const Tile *tile, const uint16_t *row, const float *proto
     for (int c = 0; c < many; c++) scores[c] = NAME(sum)(sums[c][0] + sums[c][1]);
 }
 
-static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thread) {
+/* Counts and bins one score, of a row that is a unit vector. */
+INLINE void NAME(take_score)(const Tile *tile, int64_t row, int64_t concept, float score, int32_t *counts,
+                             int32_t *histogram) {
+    for (int64_t place = concept * tile->columns; place < (concept + 1) * tile->columns; place++) {
+        if (score >= tile->upper[place]) counts[place]++;
+        else if (score >= tile->lower[place])
+            counts[place] += NAME(settle)(tile, row, concept, tile->thresholds[place]);
+    }
+    if (!tile->histogram_wanted) return;
+    double place = (double)score * BINS_PER_UNIT - FIRST_EDGE, part = place - floor(place);
+    double near = tile->band * BINS_PER_UNIT * 1.001;
+    int64_t bin = (int64_t)place;
+    if (part < near || part > 1 - near)
+        bin = NAME(bin_of)(NAME(exact)(tile->rows + row * tile->dimension,
+                                       tile->prototypes + concept * tile->dimension, tile->dimension));
+    histogram[concept * BIN_STRIDE + bin]++;
+}
+
+static TARGET void NAME(count_row)(const Tile *tile, int64_t row, int32_t *counts, int32_t *histogram) {
+    const uint16_t *halves = tile->rows + row * tile->dimension;
     int64_t depth = PADDED(tile->dimension);
-    const float *prototypes = tile->panels;
-    int32_t *counts = aligned(sizeof(int32_t) * (tile->columns * tile->padded + 1));
-    int32_t *histogram = histogram_of(tile, thread);
-    int failed = !counts;
-    if (!failed) {
-        memset(counts, 0, sizeof(int32_t) * (tile->columns * tile->padded + 1));
-    }
-    for (int64_t start; !failed && (start = take_rows(work, ROWS_A_STRIP)) < work.last;)
-    for (int64_t row = start; row < work.last && row < start + ROWS_A_STRIP; row++) {
-        const uint16_t *halves = tile->rows + row * tile->dimension;
-        for (int64_t base = 0; base < tile->concepts; base += 4) {
-            float scores[4], square;
-            const float *own = prototypes + base * depth;
-            int64_t many = tile->concepts - base;
-            if (many >= 4) NAME(dots)(tile, halves, own, depth, 4, scores, &square), many = 4;
-            else if (many == 3) NAME(dots)(tile, halves, own, depth, 3, scores, &square);
-            else if (many == 2) NAME(dots)(tile, halves, own, depth, 2, scores, &square);
-            else NAME(dots)(tile, halves, own, depth, 1, scores, &square);
-            if (base == 0 && !NAME(is_unit)(tile, halves, square)) {
-                tile->refused[row] = 1;
-                break;
-            }
-            for (int64_t i = 0; i < many; i++) {
-                int64_t concept = base + i;
-                for (int64_t column = 0; column < tile->columns; column++) {
-                    int64_t place = concept * tile->columns + column;
-                    if (scores[i] >= tile->upper[place]) counts[place]++;
-                    else if (scores[i] >= tile->lower[place])
-                        counts[place] += NAME(settle)(tile, row, concept, tile->thresholds[place]);
-                }
-                if (!tile->histogram_wanted) continue;
-                double place = (double)scores[i] * BINS_PER_UNIT - FIRST_EDGE, part = place - floor(place);
-                double near = tile->band * BINS_PER_UNIT * 1.001;
-                int64_t bin = part < near || part > 1 - near
-                                  ? NAME(bin_of)(NAME(exact)(halves, tile->prototypes + concept * tile->dimension,
-                                                             tile->dimension))
-                                  : (int64_t)place;
-                histogram[concept * BIN_STRIDE + bin]++;
-            }
+    for (int64_t base = 0; base < tile->concepts; base += 4) {
+        const float *own = (const float *)tile->panels + base * depth;
+        int64_t many = tile->concepts - base < 4 ? tile->concepts - base : 4;
+        float scores[4], square;
+        switch (many) { /* so that each has a loop of its own, with its sums in registers */
+        case 1: NAME(dots)(tile, halves, own, depth, 1, scores, &square); break;
+        case 2: NAME(dots)(tile, halves, own, depth, 2, scores, &square); break;
+        case 3: NAME(dots)(tile, halves, own, depth, 3, scores, &square); break;
+        default: NAME(dots)(tile, halves, own, depth, 4, scores, &square);
         }
+        if (base == 0 && !NAME(is_unit)(tile, halves, square)) {
+            tile->refused[row] = 1;
+            return;
+        }
+        for (int64_t i = 0; i < many; i++) NAME(take_score)(tile, row, base + i, scores[i], counts, histogram);
     }
-    if (!failed) add_to_totals(tile, counts);
+}
+
+static TARGET int NAME(count_rows_dots)(const Tile *tile, Work work, int64_t thread) {
+    size_t bytes = sizeof(int32_t) * (tile->columns * tile->padded + 1);
+    int32_t *counts = aligned(bytes), *histogram = histogram_of(tile, thread);
+    if (!counts) return 1;
+    memset(counts, 0, bytes);
+    for (int64_t start; (start = take_rows(work, ROWS_A_STRIP)) < work.last;) {
+        int64_t end = work.last - start < ROWS_A_STRIP ? work.last : start + ROWS_A_STRIP;
+        for (int64_t row = start; row < end; row++) NAME(count_row)(tile, row, counts, histogram);
+    }
+    add_to_totals(tile, counts);
     free(counts);
-    (void)thread;
-    return failed;
+    return 0;
 }
 
 static const CountRows NAME(products)[] = {NAME(count_rows_dots), NAME(count_rows_float32), NAME(count_rows_int16),
