@@ -5,7 +5,7 @@ import pytest
 
 from tailwag.embed.corpus import Corpus
 from tailwag.errors import TailwagError
-from tailwag.retrieval.counting import BACKENDS, CountQuery, Mentions, chosen_rows, count, engine
+from tailwag.retrieval.counting import BACKENDS, CountQuery, Mentions, chosen_rows, count, passes
 from tests.corpora import clustered_unit, make_corpus, make_prototypes, rows_table
 
 from .test_counting import plant
@@ -77,7 +77,7 @@ def assert_same_result(found, expected):
     ids=["everything", "no partials", "no top rows", "margin alone", "no pairs"],
 )
 def test_every_answer_is_the_same(corpus, monkeypatch, backend, changes):
-    monkeypatch.setattr(engine, "_PAIRS_A_TILE", 6 * 100)  # several tiles a block
+    monkeypatch.setattr(passes, "_PAIRS_A_TILE", 6 * 100)  # several tiles a block
     query = everything(corpus, **changes)
     assert_same_result(count(corpus, query, backend), count(corpus, query, "reference"))
 
