@@ -148,6 +148,15 @@ def test_it_stops_when_every_interval_is_narrow(corpus, query, small_looks):
     assert estimate(corpus, query, within="0.05").sampled < ROWS
 
 
+@pytest.mark.parametrize("ends", [(900, 1150), (850, 1100)])
+def test_both_ends_must_lie_near_the_estimate(ends):
+    """Half the width of 250 would do for 12.5 %; the farther end lies 15 % off."""
+    lower, upper = (np.array([[end]]) for end in ends)
+    one = made_result(estimates=np.array([[1000]]), lower=lower, upper=upper)
+    reached = [bool(Within.parse(text).reached(one).all()) for text in ("13%", "15%", "0.000000375", "0.0000003")]
+    assert reached == [False, True, True, False]
+
+
 def test_looks_that_cannot_be_narrow_enough_are_passed_over(corpus, query, small_looks):
     frequent = CountQuery(query.prototypes, -1.0)
     assert [result.rate for result in estimates(corpus, frequent, within="5%")] == [1 / 16]

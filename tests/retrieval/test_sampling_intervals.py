@@ -106,6 +106,15 @@ def test_a_sequences_interval_holds_what_the_exact_ratio_does_not_refuse(sample,
     assert between(ratio_tested(*sample, error * (1 - slack)), ratio_tested(*sample, error * (1 + slack)), lower, upper)
 
 
+@given(samples(200))
+@settings(max_examples=100, deadline=None)
+def test_the_estimate_is_the_nearest_whole_number(sample):
+    hits, sampled, rows = sample
+    found = int(point_estimate(*sample))
+    assert abs(found - Fraction(hits * rows, max(sampled, 1))) <= Fraction(1, 2)
+    assert point_estimate(2_000_000_001, 4_000_000_003, BILLIONS) == 2_500_000_000 - 1
+
+
 ALL_INTERVALS = pytest.mark.parametrize(
     "interval",
     [hypergeometric_interval, sequence_interval, lambda *sample: scheduled_interval(*sample, looks=9)],
