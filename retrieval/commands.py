@@ -30,6 +30,10 @@ _NO_FREQUENCY = (
 )
 
 
+# Those of `counting/backends.py`, which would import numpy here.
+BACKEND_NAMES = ["auto", "cpu", "cuda", "cuda-torch", "c", "numba", "reference"]
+
+
 @dataclass(frozen=True)
 class _Thresholds:
     """What `--threshold` or `--thresholds` comes to for the concepts that are asked for."""
@@ -73,14 +77,25 @@ class _Thresholds:
 @click.option(
     "--side", type=click.Choice(["image", "text"]), default="image", show_default=True, help="Vectors compared."
 )
+@click.option("--where", metavar="CONDITION", help='Only the rows that fulfil this, in SQL: "width >= 256".')
+@click.option(
+    "--margin",
+    type=float,
+    metavar="DISTANCE",
+    help="With --concepts: count also the hits that lie no further than this below their row's best concept.",
+)
+@click.option(
+    "--other-threshold",
+    type=float,
+    metavar="SIMILARITY",
+    help="Count also the hits whose other side (the caption's vector; with --side text the image's) reaches this.",
+)
 @database_option
 @version_option
 @query_model_options[0]
 @query_model_options[1]
 @device_option
-@click.option(
-    "--backend", type=click.Choice(["auto", "cpu", "reference"]), default="auto", show_default=True, help="What counts."
-)
+@click.option("--backend", type=click.Choice(BACKEND_NAMES), default="auto", show_default=True, help="What counts.")
 @sampling_options
 @recording_options
 @json_option
@@ -96,6 +111,9 @@ def count(
     thresholds: str | None,
     template: str | None,
     side: Any,
+    where: str | None,
+    margin: float | None,
+    other_threshold: float | None,
     database: str,
     version: str | None,
     model: str | None,
@@ -122,17 +140,21 @@ def count(
       tailwag count cc3m "red panda"
       tailwag count cc3m --concepts caltech101 --thresholds 0.24,0.26 --parquet counts.parquet
       tailwag count cc3m --image example.jpg --threshold 0.8
+      tailwag count cc3m --concepts caltech101 --threshold 0.27 --margin 0.02 --where "width >= 256"
       tailwag count cc3m "red panda" --threshold 0.27 --estimate --within 10%
       tailwag count cc3m.sketch "zebra" --threshold 0.3
       tailwag count cc3m --concepts caltech101 --threshold 0.27 --save
       tailwag count cc3m --concepts caltech101 --threshold 0.25 --rethreshold
       tailwag count cc3m --since 4
     """
+    import numpy as np
+
     from tailwag.progress import progress
 
     from ..embed.corpus import Corpus
     from .counting import CountQuery
     from .counting import count as count_corpus
+    from .counting import where as control_where
     from .result_tables import check_folder
 
     named = concept is not None or concepts is not None or bool(images)
@@ -144,6 +166,11 @@ def count(
     sampled = sampling.wanted or is_sketch(corpus)
     sampling.check_usage(corpus, version, ladder)
     recording.check_usage(named=named, thresholds=not ladder, images=bool(images), sampled=sampled)
+    full = not sampled and not recording.rethreshold and recording.since is None
+    if not full and (where, margin, other_threshold) != (None, None, None):
+        raise click.UsageError("--where, --margin and --other-threshold go with a full count: leave them out here.")
+    if margin is not None and concepts is None:
+        raise click.UsageError("--margin goes with --concepts: one concept is always its row's best.")
     if is_sketch(corpus):
         opened, side = open_sketch(corpus, side)
     else:
@@ -163,7 +190,15 @@ def count(
             answer_from_histograms(opened, *asked, **made, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs)
             return
         prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
-        query = CountQuery(prototypes, chosen.values, side, chosen.sources)
+        query = CountQuery(
+            prototypes,
+            chosen.values,
+            side,
+            chosen.sources,
+            control=control_where(where) if where is not None else None,
+            margin=margin,
+            other_thresholds=None if other_threshold is None else np.full(chosen.values.shape[-1], other_threshold),
+        )
     if sampled or not isinstance(opened, Corpus):
         _report_unmatched(chosen)
         answer_by_sample(

@@ -19,6 +19,7 @@ from tailwag.errors import BadInput
 from .counting.result import CountResult, format_share, format_threshold
 
 STANDARD_OUTPUT = "-"
+_PARTS = {"mention_count": "named", "both_count": "both sides", "margin_count": "within margin"}
 
 
 class Tabular(Protocol):
@@ -48,15 +49,17 @@ def count_cells(result: CountResult) -> tuple[list[str], list[list[str]]]:
         Headings and rows. Where several concepts share several thresholds, a row a concept and a column a threshold;
         else a row a count.
     """
-    shared = result.shared_thresholds
-    if shared is not None and len(shared) > 1 and len(result.concepts) > 1:
+    shared, parts = result.shared_thresholds, result.parts_of_counts()
+    if not parts and shared is not None and len(shared) > 1 and len(result.concepts) > 1:
         headings = ["concept", *(f"≥ {format_threshold(threshold)}" for threshold in shared)]
         counts = result.counts.tolist()
         return headings, [
             [concept, *(f"{count:,}" for count in own)] for concept, own in zip(result.concepts, counts, strict=True)
         ]
-    return ["concept", "threshold", "count", "share"], [
-        [one.concept, format_threshold(one.threshold), f"{one.count:,}", format_share(one.share)] for one in result
+    return ["concept", "threshold", "count", "share", *(_PARTS[name] for name in parts)], [
+        [one.concept, format_threshold(one.threshold), f"{one.count:,}", format_share(one.share)]
+        + [f"{getattr(one, name):,}" for name in parts]
+        for one in result
     ]
 
 
@@ -113,6 +116,7 @@ def result_as_dict(result: CountResult) -> dict[str, Any]:
                 "threshold_source": one.threshold_source,
                 "count": one.count,
                 "share": one.share,
+                **{name: getattr(one, name) for name in result.parts_of_counts()},
             }
             for one in result
         ],

@@ -15,6 +15,12 @@ from ...embed.corpus import Side
 from ...embed.space import Space
 from .tally import RowBest, TopRows
 
+# What may be counted of the hits: the fields of a `Count`, in words.
+PARTS_OF_A_COUNT = {
+    "mention_count": "name the concept",
+    "both_count": "reach the other side's threshold too",
+    "margin_count": "lie within the margin of their best concept",
+}
 _NOUNS = {"image": ("image", "images"), "text": ("caption", "captions")}
 
 
@@ -40,6 +46,9 @@ class Count:
         What was counted.
     control
         The name of the control under which rows were counted; empty when all were.
+    mention_count, both_count, margin_count
+        Of the hits, those that name the concept, whose other side reaches its threshold too, and that lie within the
+        margin of their row's best concept; None where that was not asked for.
     """
 
     concept: str
@@ -54,6 +63,9 @@ class Count:
     corpus_version: int
     space: Space
     control: str = ""
+    mention_count: int | None = None
+    both_count: int | None = None
+    margin_count: int | None = None
 
     @property
     def share(self) -> float:
@@ -70,6 +82,10 @@ class Count:
         )
         if self.control:
             sentence += f" among the rows with {self.control}"
+        for name, meaning in PARTS_OF_A_COUNT.items():
+            part = getattr(self, name)
+            if part is not None:
+                sentence += f"; {part:,} of them {meaning}"
         if self.failures:
             samples = "sample" if self.failures == 1 else "samples"
             sentence += f"; {self.failures:,} more {samples} could not be embedded"
@@ -182,10 +198,16 @@ class CountResult:
             corpus_version=self.corpus_version,
             space=self.space,
             control=self.control,
+            **{name: int(parts[concept, column]) for name, parts in self.parts_of_counts().items()},
         )
 
     def __iter__(self) -> Iterator[Count]:
         return (self[position] for position in range(len(self)))
+
+    def parts_of_counts(self) -> dict[str, np.ndarray]:
+        """Give what was counted of the hits beside their number: (C, T) int64 by the names of `Count`'s fields."""
+        parts = (self.mention_counts, self.both_counts, self.margin_counts)
+        return {name: part for name, part in zip(PARTS_OF_A_COUNT, parts, strict=True) if part is not None}
 
     @property
     def shared_thresholds(self) -> tuple[float, ...] | None:
@@ -200,7 +222,8 @@ class CountResult:
         -------
         pyarrow.Table
             Columns corpus, corpus_version, concept, side, control, recipe, threshold, threshold_source, count, rows,
-            share; the space, the failures and the backend in the schema's metadata.
+            share, and mention_count, both_count, margin_count where they were asked for; the space, the failures and
+            the backend in the schema's metadata.
         """
         import pyarrow as pa
 
@@ -222,6 +245,7 @@ class CountResult:
                 "count": pa.array(counts),
                 "rows": pa.array(np.full(size, self.rows, np.int64)),
                 "share": pa.array(shares),
+                **{name: pa.array(part.reshape(-1)) for name, part in self.parts_of_counts().items()},
             }
         )
         return table.replace_schema_metadata(

@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tailwag.embed.corpus import Corpus, sampling_number
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure, Reason
 from tailwag.embed.ledger import Ledger
 from tailwag.main import main
+from tailwag.retrieval.commands import BACKEND_NAMES
 from tailwag.retrieval.concepts import load_concepts, query_concepts
-from tailwag.retrieval.counting import CountQuery, count
+from tailwag.retrieval.counting import BACKENDS, CountQuery, count
 from tailwag.retrieval.prototypes import PrototypeSet, prototypes_from_texts
 from tests.corpora import make_corpus, make_space, random_unit
 
@@ -55,8 +57,6 @@ def tailwag(database, capsys):
 
 
 def counted(encoder, database, concepts, thresholds, side="image"):
-    from tailwag.embed.corpus import Corpus
-
     query = CountQuery(prototypes_from_texts(concepts, encoder), thresholds, side)
     return count(Corpus.open(database, "photos"), query)
 
@@ -301,3 +301,56 @@ def test_airplanes_are_counted_by_their_name_with_a_trained_model(data, tmp_path
     (answer,) = json.loads(capsys.readouterr().out)["counts"]
     assert labels.count("airplane") > 0
     assert abs(answer["count"] - labels.count("airplane")) <= 2
+
+
+def test_hits_within_a_margin_and_on_both_sides_are_counted_beside(tailwag, encoder, database):
+    concepts = "pascal"
+    arguments = ("count", "photos", "--concepts", concepts, "--threshold", "-1", "--backend", "cpu")
+    status, out, _ = tailwag(*arguments, "--margin", "0.01", "--other-threshold", "0.3", "--json")
+    assert status == 0
+    query = CountQuery(prototypes_from_texts(load_concepts(concepts), encoder), -1, margin=0.01, other_thresholds=0.3)
+    expected = count(Corpus.open(database, "photos"), query, "reference")
+    for one, margin, both in zip(
+        json.loads(out)["counts"], expected.margin_counts[:, 0], expected.both_counts[:, 0], strict=True
+    ):
+        assert (one["count"], one["margin_count"], one["both_count"]) == (60, margin, both)
+    assert 0 < expected.margin_counts.sum() < 60 * len(query.prototypes)
+    _, out, _ = tailwag(*arguments, "--margin", "0.01")
+    assert out.splitlines()[1].split() == ["concept", "threshold", "count", "share", "within", "margin"]
+    _, out, _ = tailwag(*arguments, "--margin", "0.01", "--csv", "-")
+    assert [int(row["margin_count"]) for row in csv.DictReader(io.StringIO(out))] == expected.margin_counts[
+        :, 0
+    ].tolist()
+    _, out, _ = tailwag("count", "photos", "a dog", "--threshold", "-1", "--other-threshold", "-1")
+    assert "counted exactly; 60 of them reach the other side's threshold too; 3 more samples" in out
+
+
+def test_only_rows_that_fulfil_a_condition_are_counted(tailwag):
+    condition = "u < 0.5 AND width >= 640"
+    status, out, _ = tailwag("count", "photos", "a dog", "--threshold", "-1", "--where", condition, "--json")
+    assert status == 0
+    found = json.loads(out)
+    expected = sum(sampling_number(f"s/{row}") < 0.5 for row in range(60))
+    assert (found["control"], found["rows"], found["counts"][0]["count"]) == (condition, expected, expected)
+    status, _, err = tailwag("count", "photos", "a dog", "--threshold", "-1", "--where", "colour = 'red'")
+    assert status == 1 and "the condition \"colour = 'red'\" cannot be evaluated on corpus 'photos'" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a dog", "--threshold", "0.2", "--margin", "0.1"),
+        ("a dog", "--threshold", "0.2", "--where", "u < 0.5", "--estimate"),
+        ("a dog", "--threshold", "0.2", "--other-threshold", "0.5", "--rethreshold"),
+    ],
+)
+def test_options_that_need_a_full_count_are_a_usage_error_without_one(tailwag, arguments):
+    status, _, err = tailwag("count", "photos", *arguments)
+    assert status == 2
+    assert "goes with --concepts" in err or "go with a full count" in err
+
+
+def test_every_backend_can_be_named(tailwag):
+    assert set(BACKEND_NAMES) == {"auto", "cpu", *BACKENDS}
+    status, _, err = tailwag("count", "photos", "a dog", "--threshold", "0.2", "--backend", "gpu")
+    assert status == 2 and "'gpu' is not one of" in err
