@@ -21,9 +21,9 @@ from .tiles import Asked
 from .torch_products import ByteProduct
 
 # Up to so many prototypes, a row's dots cost less than laying it out for a product.
-FEW = 8
+FEW = 6
 # From more thresholds than this on, a score is looked up among them instead of being compared with each.
-MANY_THRESHOLDS = 8
+MANY_THRESHOLDS = 16
 # The float32 roundings around a score other than its product's: of a bound, of a difference of two scores.
 _ROUNDINGS = 3e-7
 # Rows of memory are this many numbers longer than the dimension, so that they do not all fall into the same cache sets.
