@@ -27,9 +27,9 @@ from .tally import Tally
 from .tiles import TileAnswer
 
 # Pairs that a tile may bring forth at most, 20 bytes each.
-_PAIRS_A_TILE = 1 << 23
+PAIRS_A_TILE = 1 << 23
 # Rows of the first tile when the most similar rows are wanted: until k rows are known, every row is one of the best.
-_FIRST_ROWS = 64
+FIRST_ROWS = 64
 
 
 class Pass:
@@ -89,8 +89,8 @@ class Pass:
         rows = len(block.vectors)
         if not self._asked.pairs or rows == 0:
             return [block]
-        most = max(_FIRST_ROWS, _PAIRS_A_TILE // len(self._query.prototypes))
-        size = _FIRST_ROWS if self._query.top_k and self._first else most
+        most = max(FIRST_ROWS, PAIRS_A_TILE // len(self._query.prototypes))
+        size = FIRST_ROWS if self._query.top_k and self._first else most
         self._first = False
         tiles, start = [], 0
         while start < rows:

@@ -118,7 +118,7 @@ def test_the_most_similar_rows_come_in_order_and_ties_by_position(corpus, protot
 
 
 def test_tiles_are_cut_so_that_pairs_stay_few(corpus, prototypes, scores, monkeypatch):
-    monkeypatch.setattr(passes, "_PAIRS_A_TILE", 1)
+    monkeypatch.setattr(passes, "PAIRS_A_TILE", 1)
     result = count(corpus, CountQuery(prototypes, THRESHOLDS, top_k=9, margin=0.05, best=2, histogram=True))
     order = np.lexsort((np.arange(ROWS), -scores[:, 3]))[:9]
     np.testing.assert_array_equal(result.top.offsets[3], order)

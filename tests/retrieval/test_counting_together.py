@@ -5,66 +5,32 @@ import pytest
 
 from tailwag.embed.corpus import Corpus
 from tailwag.errors import TailwagError
-from tailwag.retrieval.counting import BACKENDS, CountQuery, Mentions, chosen_rows, count, passes
+from tailwag.retrieval.counting import BACKENDS, CountQuery, chosen_rows, count, passes
 from tests.corpora import clustered_unit, make_corpus, make_prototypes, rows_table
 
 from .test_counting import plant
+from .together import DIMENSION, PARTS, assert_same_result, everything, five_fragments
 
-DIMENSION = 24
-PARTS = (900, 1, 450, 700, 30)
+BACKENDS_HERE = {
+    "late": "LateBackend",
+    "three": "ThreeCounters",
+    "failing": "OneFails",
+    "two devices": "TwoDevices",
+}
 
 
 @pytest.fixture(autouse=True)
 def backends(monkeypatch):
-    for name, attribute in {"late": "LateBackend", "three": "ThreeCounters", "failing": "OneFails"}.items():
+    for name, attribute in BACKENDS_HERE.items():
         monkeypatch.setitem(BACKENDS, name, f"tests.retrieval.together:{attribute}")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
-    """Five fragments; both sides differ."""
-    image, text = clustered_unit(sum(PARTS), DIMENSION, seed=1), clustered_unit(sum(PARTS), DIMENSION, seed=2)
-    corpus = make_corpus(tmp_path_factory.mktemp("together"), image[:0])
-    start = 0
-    for number, rows in enumerate(PARTS):
-        here = slice(start, start + rows)
-        corpus.append(rows_table(corpus.space, image[here], text[here], prefix=f"{number}/"))
-        start += rows
-    return corpus
+    return five_fragments(tmp_path_factory.mktemp("together"))
 
 
-def everything(corpus, **changes):
-    generator = np.random.default_rng(0)
-    offsets = np.sort(generator.integers(0, max(len(corpus), 1), size=300))
-    asked = {
-        "histogram": True,
-        "mentions": Mentions(offsets, generator.integers(0, 6, size=300).astype(np.int32)),
-        "other_thresholds": [0.1, 0.2],
-        "margin": 0.1,
-        "best": 2,
-        "top_k": 7,
-        "partials": True,
-    }
-    prototypes = make_prototypes(clustered_unit(6, DIMENSION, seed=3))
-    return CountQuery(prototypes, [0.2, 0.3], **{**asked, **changes})
-
-
-def assert_same_result(found, expected):
-    assert found.rows == expected.rows
-    for field in ("counts", "histogram", "mention_counts", "mention_histogram", "both_counts", "margin_counts"):
-        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field), err_msg=field)
-    for field in ("best", "top"):
-        one, other = getattr(found, field), getattr(expected, field)
-        assert (one is None) == (other is None)
-        for name in vars(other) if other is not None else ():
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{field}.{name}")
-    assert len(found.partials) == len(expected.partials)
-    for one, other in zip(found.partials, expected.partials, strict=True):
-        assert (one.states, one.rows, one.digest) == (other.states, other.rows, other.digest)
-        np.testing.assert_array_equal(one.counts, other.counts)
-
-
-@pytest.mark.parametrize("backend", ["late", "three"])
+@pytest.mark.parametrize("backend", ["late", "three", "two devices"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -77,12 +43,12 @@ def assert_same_result(found, expected):
     ids=["everything", "no partials", "no top rows", "margin alone", "no pairs"],
 )
 def test_every_answer_is_the_same(corpus, monkeypatch, backend, changes):
-    monkeypatch.setattr(passes, "_PAIRS_A_TILE", 6 * 100)  # several tiles a block
+    monkeypatch.setattr(passes, "PAIRS_A_TILE", 6 * 100)  # several tiles a block
     query = everything(corpus, **changes)
     assert_same_result(count(corpus, query, backend), count(corpus, query, "reference"))
 
 
-@pytest.mark.parametrize("backend", ["late", "three"])
+@pytest.mark.parametrize("backend", ["late", "three", "two devices"])
 def test_a_control_leaves_the_same_rows(corpus, backend):
     wanted = np.random.default_rng(1).random(len(corpus)) < 0.3
     wanted[PARTS[0] : PARTS[0] + 1 + PARTS[2]] = False  # a fragment of which nothing is left
@@ -107,7 +73,7 @@ def test_an_empty_corpus_is_counted_by_several_counters(tmp_path):
     assert_same_result(count(corpus, query, "three"), count(corpus, query, "reference"))
 
 
-@pytest.mark.parametrize("backend", ["late", "three"])
+@pytest.mark.parametrize("backend", ["late", "three", "two devices"])
 def test_the_first_bad_row_is_named_and_all_are_counted(tmp_path, backend):
     corpus = plant(tmp_path, clustered_unit(50, DIMENSION), np.nan, slice(None))
     corpus.append(rows_table(corpus.space, clustered_unit(20, DIMENSION), prefix="t/"))
@@ -121,7 +87,7 @@ def test_a_counter_that_fails_fails_the_count(corpus):
         count(corpus, everything(corpus), "failing")
 
 
-@pytest.mark.parametrize("backend", ["late", "three"])
+@pytest.mark.parametrize("backend", ["late", "three", "two devices"])
 def test_progress_reaches_the_number_of_rows(corpus, backend):
     class Adding:
         total = 0

@@ -118,17 +118,19 @@ class FusedWork:
     @property
     def most_rows(self) -> int:
         """How many rows are best submitted at once."""
-        return max(8192, min(1 << 20, int(RECORDS / _OPEN_SHARE) // self._launcher.concepts))
+        return max(8192, min(1 << 23, int(RECORDS / _OPEN_SHARE) // self._launcher.concepts))
 
     def start(self) -> None:
         """Set the sums to zero."""
         self._counts, self._bins = self._launcher.sums(len(self._groups), self._histogram, torch.int64)
         self._torch_counts = torch.zeros(self._asked.thresholds.shape, dtype=torch.int64, device=self.device)
 
-    def submit(self, rows: torch.Tensor, floors: np.ndarray | None) -> _Submitted:
+    def submit(self, rows: torch.Tensor, floors: np.ndarray | None, checked: bool = False) -> _Submitted:
         """Begin to count some rows: queues launches and returns."""
         with self._on_device():
-            refused = self._launcher.check(rows) if len(rows) else torch.zeros(0, dtype=torch.int8, device=self.device)
+            refused = torch.zeros(len(rows), dtype=torch.int8, device=self.device)
+            if len(rows) and not checked:
+                self._launcher.check(rows, refused)
             counts, bins = self._launcher.sums(len(self._groups), self._histogram, torch.int32)
             launched: list[Records] = []
             wanted = self._asked.best == 1 or (self._asked.pairs and floors is not None)
@@ -158,7 +160,8 @@ class FusedWork:
             self._bins += bins * fits
             arrived = None
             if self.device.type == "cuda":
-                refused, fits = _to_pinned(refused), _to_pinned(fits)
+                refused = torch.zeros(0, dtype=torch.int8) if checked else _to_pinned(refused)
+                fits = _to_pinned(fits)
                 arrived = torch.cuda.current_stream(self.device).record_event()
         return _Submitted(rows, floors, refused, fits, pairs, arrived)
 

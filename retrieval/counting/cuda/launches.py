@@ -153,14 +153,12 @@ class Launcher:
         # For arguments that a launch has no use for.
         self._nothing = torch.zeros(1, dtype=torch.int32, device=device)
 
-    def check(self, rows: torch.Tensor) -> torch.Tensor:
-        """Mark rows that are not finite or not of unit length: (n,) int8."""
-        refused = torch.zeros(len(rows), dtype=torch.int8, device=self.device)
+    def check(self, rows: torch.Tensor, refused: torch.Tensor) -> None:
+        """Mark rows that are not finite or not of unit length in (n,) int8."""
         grid = (-(-len(rows) // _CHECKED_ROWS),)
         columns = min(power_of_two(self._dimension), 256)
         arguments = rows, refused, len(rows), self._limits, self._dimension, _CHECKED_ROWS, columns
         _kernels().check_rows[grid](*arguments)
-        return refused
 
     def launch(
         self,

@@ -39,7 +39,7 @@ class DeviceWork(Protocol):
         """Set the sums to zero."""
         ...
 
-    def submit(self, rows: torch.Tensor, floors: np.ndarray | None) -> Any:
+    def submit(self, rows: torch.Tensor, floors: np.ndarray | None, checked: bool = False) -> Any:
         """Begin to count some rows, without waiting where that can be helped.
 
         Parameters
@@ -48,6 +48,8 @@ class DeviceWork(Protocol):
             (n, d) float16 on the device, to be left alone until `collect`.
         floors
             See `TileCounter.count_tile`.
+        checked
+            Whether the rows are known to be finite and of unit length.
         """
         ...
 

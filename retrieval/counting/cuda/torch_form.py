@@ -17,7 +17,7 @@ from ..bins import BINS, EDGES
 from ..tiles import Asked, Best, Pairs, TileAnswer
 from .pipeline import DeviceCounter
 
-# Scores that are in hand at once, by the device: float64 ones take 8 bytes each.
+# Scores that are in hand at once, and numbers of the rows they are of, by the device: float64 ones take 8 bytes each.
 _SCORES = {"cpu": 1 << 20, "cuda": 1 << 26}
 # Single pairs that are settled at once: their vectors take 16 d bytes each.
 _PAIRS = {"cpu": 1 << 12, "cuda": 1 << 16}
@@ -90,9 +90,9 @@ class TorchWork:
         """Set the sums to zero."""
         self._counts, self._histogram = self._answers.zeros()
 
-    def submit(self, rows: torch.Tensor, floors: np.ndarray | None) -> DeviceAnswer:
+    def submit(self, rows: torch.Tensor, floors: np.ndarray | None, checked: bool = False) -> DeviceAnswer:
         """Count some rows."""
-        answer = self._answers.answer(rows, floors)
+        answer = self._answers.answer(rows, floors, checked)
         self._counts += answer.counts
         if self._histogram is not None and answer.histogram is not None:
             self._histogram += answer.histogram
@@ -140,17 +140,17 @@ class TorchAnswers:
             return counts, None
         return counts, torch.zeros((len(counts), BINS), dtype=torch.int64, device=self.device)
 
-    def answer(self, rows: torch.Tensor, floors: np.ndarray | None = None) -> DeviceAnswer:
-        """Answer for (n, d) float16 rows on the device; see `TileCounter.count_tile`."""
+    def answer(self, rows: torch.Tensor, floors: np.ndarray | None = None, checked: bool = False) -> DeviceAnswer:
+        """Answer for (n, d) float16 rows on the device; see `TileCounter.count_tile` and `DeviceWork.submit`."""
         counts, histogram = self.zeros()
         least = None
         if self._asked.pairs and floors is not None:
             least = torch.from_numpy(np.array(floors, dtype=np.float64)).to(self.device)
         refused, best, pairs = [], [], []
-        step = max(1, _SCORES[self.device.type] // len(self._prototypes))
+        step = max(1, _SCORES[self.device.type] // max(self._prototypes.shape))
         for start in range(0, max(len(rows), 1), step):
             here = rows[start : start + step]
-            refused.append(~are_unit(here))
+            refused.append(torch.zeros(len(here), dtype=torch.bool, device=self.device) if checked else ~are_unit(here))
             found = None if self._must_be_exact else self._screen(here, least)
             if found is None:
                 found = self._compare(here, least)
