@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,3 +118,10 @@ def test_every_gpu_counts_with_the_fused_kernels():
     backend = CudaBackend()
     assert ask(backend) >= 1
     assert backend.name == ("cuda" if find_spec("triton") else "cuda-torch")
+
+
+@pytest.mark.skipif(HERE is None, reason="there is a GPU")
+def test_measuring_without_a_gpu_says_so_in_one_line():
+    script = Path(__file__).parents[2] / "perf" / "gpu_count.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"nothing was measured: {HERE}\n")

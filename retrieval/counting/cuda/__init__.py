@@ -114,6 +114,14 @@ def why_not() -> str | None:
     return None if torch.cuda.is_available() else "torch sees no CUDA device"
 
 
+def description() -> str:
+    """Say which GPUs there are: ``'2 NVIDIA A100-SXM4-40GB'``."""
+    import torch
+
+    names = [torch.cuda.get_device_name(device) for device in _all_gpus()]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+
+
 def _all_gpus() -> tuple[str, ...]:
     import torch
 

@@ -59,7 +59,6 @@ CANDIDATES = (
     TileSizes(),
     TileSizes(concepts=64, warps=4),  # two programs fit on a multiprocessor: one multiplies while the other decides
     TileSizes(rows=64, warps=4),
-    TileSizes(rows=256),
     TileSizes(stages=4),
 )
 

@@ -16,8 +16,6 @@ from ..reference import similarities
 
 # The exponent of a subnormal float16 is that of the smallest normal one, whatever its value.
 _SUBNORMAL_SCALE = 2.0**-14
-# What a sum may exceed Σ|xᵢpᵢ| by through its own errors, generously.
-_SUM_SLACK = 1 + 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,15 @@ class TensorCore:
     def band(self, dimension: int, chunk: int | None = None) -> float:
         """How far can a dot of d numbers lie from the real one, for vectors of about unit length?
 
-        Let S be Σ|xᵢpᵢ| over a chunk of L products and k, F stand for `products` and `fraction_bits`. No partial sum
-        exceeds S by more than its own errors, so that in each of the ⌈L/k⌉ steps each of k + 1 addends loses at most
-        S·2⁻ᶠ (or 2⁻¹⁴⁻ᶠ where an operand is subnormal) and the result at most S·2⁻²³. Chunks are added in float32 with
-        rounding to nearest: each of the d/L − 1 additions errs by at most 2⁻²⁴ of its result, which is at most the sum
-        of all S. Over all chunks Σ S ≤ |x||p| (Cauchy–Schwarz), so that the whole error is at most
+        Let S be Σ|xᵢpᵢ| over a chunk of L products, and k, F stand for `products` and `fraction_bits`. If no sum exceeds
+        S, then in each of the ⌈L/k⌉ steps each of k + 1 addends loses at most S·2⁻ᶠ (or 2⁻¹⁴⁻ᶠ where an operand is
+        subnormal) and the result at most S·2⁻²³. Chunks are added in float32 with rounding to nearest: each of the
+        ⌈d/L⌉ − 1 additions errs by at most 2⁻²⁴ of its result. Over all chunks Σ S ≤ |x||p| (Cauchy–Schwarz). With
 
-            (⌈L/k⌉ ((k + 1)·2⁻ᶠ + 2⁻²³) + (⌈d/L⌉ − 1)·2⁻²⁴) · |x||p|  +  ⌈d/k⌉ (k + 1)·2⁻¹⁴⁻ᶠ.
+            ε = ⌈L/k⌉ ((k + 1)·2⁻ᶠ + 2⁻²³) + (⌈d/L⌉ − 1)·2⁻²⁴
+
+        the error is at most ε|x||p|, or ε/(1 − ε)·|x||p| since a sum exceeds S by as much as it errs, and for subnormal
+        operands ⌈d/L⌉⌈L/k⌉ (k + 1)·2⁻¹⁴⁻ᶠ besides.
 
         Parameters
         ----------
@@ -68,9 +68,9 @@ class TensorCore:
         chunks = -(-dimension // length)
         steps = -(-length // self.products)
         alignment = (self.products + 1) * 2.0**-self.fraction_bits
-        inside = steps * (alignment + 2.0**-23)
+        relative = steps * (alignment + 2.0**-23) + (chunks - 1) * 2.0**-24
         subnormal = chunks * steps * alignment * _SUBNORMAL_SCALE
-        return (inside + (chunks - 1) * 2.0**-24) * GREATEST_LENGTHS * _SUM_SLACK + subnormal
+        return relative / (1 - relative) * GREATEST_LENGTHS + subnormal
 
 
 # The least that any generation so far does: Volta's.
