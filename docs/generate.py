@@ -1,7 +1,12 @@
-"""Write what is made from code: docs/commands.md, and the demo's output in the README. With --check, only compare."""
+"""Write what is made from code: docs/commands.md, the demo's output in the README, and the tables of measurements.
+
+With --check, only compare.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,11 +48,29 @@ def readme() -> str:
     return before + OUTPUT_BEGINS + output + OUTPUT_ENDS + after
 
 
+def with_tables(page: Path) -> str:
+    """Give a page with the tables that scripts in perf/ wrote last, where it asks for them."""
+
+    def table(found: re.Match[str]) -> str:
+        written = json.loads((DOCS.parent / "perf" / "results" / found[2]).read_text("utf-8"))["table"]
+        rows = [written["headings"], ["---"] * len(written["headings"]), *written["rows"]]
+        return found[1] + "".join(f"| {' | '.join(row)} |\n" for row in rows) + found[3]
+
+    return re.sub(
+        r"(<!-- from perf/results/(\S+) -->\n\n).*?(\n<!-- end -->)", table, page.read_text("utf-8"), flags=re.S
+    )
+
+
 def main() -> int:
     """Write the pages, or say which are not current."""
     reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
     stale = []
-    for page, text in ((DOCS / "commands.md", reference), (README, readme())):
+    performance = DOCS / "performance.md"
+    for page, text in (
+        (DOCS / "commands.md", reference),
+        (README, readme()),
+        (performance, with_tables(performance)),
+    ):
         if page.is_file() and page.read_text("utf-8") == text:
             continue
         if "--check" in sys.argv:

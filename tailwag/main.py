@@ -31,6 +31,32 @@ COMMANDS = {
 }
 
 
+class _NoPandas:
+    """Finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Refuse pandas, and leave all else to other finders."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is spared", name=name)
+
+
+def _spare_pandas() -> None:
+    """Let pyarrow believe that there is no pandas: it looks when it makes its first array, and that takes a second.
+
+    For this process only, where nobody hands pyarrow what is pandas's. Who asks pyarrow for a frame still gets one.
+    """
+    if "pandas" in sys.modules:
+        return
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        import pyarrow as pa
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
 class CommandGroup(click.Group):
     """A click group whose commands are imported when they are named."""
 
@@ -76,7 +102,10 @@ def group(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a stated error becomes one line on stderr and exit status 1."""
-    debug = os.environ.get("TAILWAG_DEBUG") == "1" or "--debug" in (arguments if arguments is not None else sys.argv)
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = os.environ.get("TAILWAG_DEBUG") == "1" or "--debug" in given
+    if given and not {"--help", "--version"} & set(given):
+        _spare_pandas()
     try:
         group(arguments, prog_name="tailwag")
     except TailwagError as error:

@@ -58,6 +58,17 @@ def test_counting_imports_no_torch():
     assert told.stdout.strip() == "[]"
 
 
+def test_a_command_waits_for_no_pandas_and_frames_can_still_be_had(tmp_path):
+    code = (
+        "import sys\nfrom tailwag.main import main\n"
+        f"try: main(['info', '--db', {str(tmp_path)!r}])\nexcept SystemExit: pass\n"
+        "import lance, pyarrow\nprint('pandas' in sys.modules, file=sys.stderr)\n"
+        "print(len(pyarrow.table({'a': [1, 2]}).to_pandas()), 'pandas' in sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stderr.splitlines() == ["False", "2 True"]
+
+
 @pytest.mark.parametrize("name", sorted(tailwag._PUBLIC))
 def test_public_names_are_there(name):
     assert getattr(tailwag, name) is getattr(import_module(tailwag._PUBLIC[name]), name)
