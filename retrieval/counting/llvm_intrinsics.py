@@ -1,6 +1,6 @@
 """What numba has no words for, as LLVM instructions: float16, rounding, and products held in registers.
 
-Not here: the loops around them (`numba_kernels.py`). LLVM turns the vectors below into what the machine has.
+Not here: the loops around them (`numba_products.py`). LLVM turns the vectors below into what the machine has.
 """
 
 from __future__ import annotations

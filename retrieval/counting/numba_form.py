@@ -1,7 +1,7 @@
 """The numba form of the CPU backend, for where no C compiler was at hand. Its door: imports no numba until it counts.
 
-Not here: the counter behind it (`numba_counter.py`), the products (`numba_screens.py`) and the loops
-(`numba_kernels.py`).
+Behind it: the counter (`numba_counter.py`), which gives rows to screens (`numba_screens.py`), which run compiled loops
+(`numba_products.py`, `numba_scores.py`).
 """
 
 from __future__ import annotations

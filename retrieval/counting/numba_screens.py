@@ -2,18 +2,18 @@
 
 A screen scores pairs in less than exact arithmetic, with a band that is proven: what lies in it is settled by the exact
 dot. `FloatScreen` answers everything; `ShortScreen` and `ByteScreen` are quicker and only count. Not here: the loops
-(`numba_kernels.py`), which prototypes take which screen, and threads (`numba_form.py`).
+(`numba_answers.py`), which prototypes take which screen, and threads (`numba_form.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from . import numba_kernels as kernels
+from . import numba_products as products
+from . import numba_scores as answers
 from .bands import float32_band, screen_bounds
 from .bins import EDGES
 from .llvm_intrinsics import INTEGER_TILE_CONCEPTS, INTEGER_TILE_ROWS, TILE_CONCEPTS, TILE_ROWS
@@ -132,7 +132,7 @@ class Ladder:
 
     def fill(self, bits: np.ndarray, prototypes: np.ndarray, scores: np.ndarray, between: np.ndarray) -> None:
         """Count the rows of a strip between one threshold and the next."""
-        kernels.count_between(
+        answers.count_between(
             bits,
             prototypes,
             scores,
@@ -180,7 +180,7 @@ class FloatScreen:
         self._width = concepts if self._few else whole(concepts, TILE_CONCEPTS)
         self._panels = None if self._few else panels(self._prototypes, TILE_CONCEPTS, 1)
         # The dots' order is LLVM's choice; the product's sums are chains of RUN, and a chain of those.
-        additions = dimension if self._few else min(dimension, kernels.RUN) + -(-dimension // kernels.RUN)
+        additions = dimension if self._few else min(dimension, products.RUN) + -(-dimension // products.RUN)
         self.band = float32_band(additions) + _ROUNDINGS
         thresholds = asked.thresholds
         self._ladder = None
@@ -211,24 +211,24 @@ class FloatScreen:
         """Answer for a strip; gives its pairs as (rows, concepts, similarities), where they are wanted."""
         bits, prototypes, scores, asked = strip.bits, self._prototypes, space.scores, self._asked
         if self._panels is None:
-            kernels.dots(bits, prototypes, space.rows[0], scores, strip.refused)
+            products.dots(bits, prototypes, space.rows[0], scores, strip.refused)
         else:
-            kernels.rows_as_floats(bits, space.rows, strip.refused)
-            kernels.multiply_rows(space.rows, self._panels, len(bits), bits.shape[1], scores)
+            products.rows_as_floats(bits, space.rows, strip.refused)
+            products.multiply_rows(space.rows, self._panels, len(bits), bits.shape[1], scores)
         if len(self._thresholds):
-            kernels.count_at_floats(
+            answers.count_at_floats(
                 bits, prototypes, scores, self._thresholds, self._lower, self._upper, space.sums.counts
             )
         for ladder, between in ((self._ladder, space.sums.between), (self._edges, space.sums.bins)):
             if ladder is not None and between is not None:
                 ladder.fill(bits, prototypes, scores, between)
         if asked.best:
-            kernels.best_of_rows(bits, prototypes, scores, self.band, strip.best_concepts, strip.best_similarities)
+            answers.best_of_rows(bits, prototypes, scores, self.band, strip.best_concepts, strip.best_similarities)
         if not asked.pairs or strip.floors is None:
             return None
         within = np.inf if asked.within is None else asked.within
         lower, _ = screen_bounds(strip.floors, self.band)
-        return kernels.pairs_of_rows(bits, prototypes, scores, self.band, strip.floors, lower, within)
+        return answers.pairs_of_rows(bits, prototypes, scores, self.band, strip.floors, lower, within)
 
     def counts(self, total: Sums) -> np.ndarray:
         """(C, T) int64, out of the sums of all workers."""
@@ -294,13 +294,13 @@ class ShortScreen:
     def run(self, strip: Strip, space: _IntegerSpace) -> None:
         """Count a strip."""
         bits, thresholds, rounded = strip.bits, self._thresholds, self._rounded
-        residual, length = kernels.rows_as_shorts(bits, space.rows, strip.refused)
-        kernels.multiply_shorts(space.rows.view(np.int32), self._panels, len(bits), space.products)
+        residual, length = products.rows_as_shorts(bits, space.rows, strip.refused)
+        products.multiply_shorts(space.rows.view(np.int32), self._panels, len(bits), space.products)
         lower, upper = np.empty(thresholds.shape, np.int32), np.empty(thresholds.shape, np.int32)
-        kernels.integer_bounds(
+        answers.integer_bounds(
             thresholds, self._scale, rounded.length, rounded.residual, residual, length, lower, upper
         )
-        kernels.count_at_sums(bits, self._prototypes, space.products, thresholds, lower, upper, space.sums.counts)
+        answers.count_at_sums(bits, self._prototypes, space.products, thresholds, lower, upper, space.sums.counts)
 
     def counts(self, total: Sums) -> np.ndarray:
         """(C, T) int64, out of the sums of all workers."""
@@ -346,14 +346,14 @@ class ByteScreen:
     def run(self, strip: Strip, space: _IntegerSpace) -> None:
         """Count a strip."""
         bits, here = strip.bits, slice(len(strip.bits))
-        residual, length = kernels.rows_as_bytes(bits, self._mean, space.rows, space.steps, strip.refused)
+        residual, length = products.rows_as_bytes(bits, self._mean, space.rows, space.steps, strip.refused)
         self._product(space.rows[here], self._numbers, space.products[here])
-        kernels.scale_sums(space.products[here], space.steps, space.scores)
+        products.scale_sums(space.products[here], space.steps, space.scores)
         # The last term covers the float32 roundings of scores and bounds, some five of values below 2.
         band = self._rounded.band(residual, length) + 1e-6
         rest = self._thresholds - self._offset
         lower, upper = ((rest + way * band) * self._rounded.scale for way in (-1, 1))
-        kernels.count_at_floats(
+        answers.count_at_floats(
             bits,
             self._prototypes,
             space.scores,
@@ -369,7 +369,6 @@ class ByteScreen:
 
 
 Screen = FloatScreen | ShortScreen | ByteScreen
-MakeScreen = Callable[[np.ndarray, Asked], Screen]
 
 
 def whole(count: int, size: int) -> int:

@@ -24,8 +24,8 @@ from .test_counting_exactness import KINDS, assert_same
 if why_not("numba") is not None:
     pytest.skip(f"numba: {why_not('numba')}", allow_module_level=True)
 
-from tailwag.retrieval.counting import llvm_intrinsics, numba_counter, torch_products
-from tailwag.retrieval.counting import numba_kernels as kernels
+from tailwag.retrieval.counting import llvm_intrinsics, numba_compiling, numba_counter, torch_products
+from tailwag.retrieval.counting import numba_products as products
 from tailwag.retrieval.counting.numba_screens import ByteScreen, FloatScreen, Ladder, ShortScreen, Strip
 
 
@@ -118,13 +118,13 @@ def errors_and_bands(product, rows, prototypes):
     if product == "int16":
         screen = ShortScreen(prototypes, asked)
         space = screen.space(len(rows))
-        residual, length = kernels.rows_as_shorts(strip.bits, space.rows, strip.refused)
-        kernels.multiply_shorts(space.rows.view(np.int32), screen._panels, len(rows), space.products)
+        residual, length = products.rows_as_shorts(strip.bits, space.rows, strip.refused)
+        products.multiply_shorts(space.rows.view(np.int32), screen._panels, len(rows), space.products)
         band = screen._rounded.band(residual, length)
         return np.abs(space.products[here] / screen._scale - exact), np.broadcast_to(band, exact.shape)
     screen = ByteScreen(prototypes, asked, rows[::3].astype(np.float32).mean(axis=0), true_sums)
     space = screen.space(len(rows))
-    residual, length = kernels.rows_as_bytes(strip.bits, screen._mean, space.rows, space.steps, strip.refused)
+    residual, length = products.rows_as_bytes(strip.bits, screen._mean, space.rows, space.steps, strip.refused)
     screen.run(strip, space)
     scores = space.scores[here] / screen._rounded.scale + screen._offset
     return np.abs(scores - exact), np.broadcast_to(screen._rounded.band(residual, length) + 1e-6, exact.shape)
@@ -156,7 +156,7 @@ def test_taking_the_mean_off_keeps_int8_fine_where_one_dimension_outweighs_all()
     off_centre = ByteScreen(prototypes, asked, np.zeros(512, np.float32), true_sums)
     space = off_centre.space(200)
     refused = np.zeros(200, np.uint8)
-    residual, length = kernels.rows_as_bytes(rows.view(np.uint16), off_centre._mean, space.rows, space.steps, refused)
+    residual, length = products.rows_as_bytes(rows.view(np.uint16), off_centre._mean, space.rows, space.steps, refused)
     assert band.max() < off_centre._rounded.band(residual, length).max() / 2
 
 
@@ -297,7 +297,7 @@ def test_what_fails_in_a_thread_fails_in_the_caller():
     screen = counter.groups[0].screen
     space, refused = screen.space(480), np.zeros(480, np.uint8)
     last = rows[-(len(rows) % 480 or 480) :]
-    kernels.rows_as_bytes(last.view(np.uint16), screen._mean, space.rows, space.steps, refused[: len(last)])
+    products.rows_as_bytes(last.view(np.uint16), screen._mean, space.rows, space.steps, refused[: len(last)])
     marked = space.rows[:1].copy()
     with pytest.raises(ValueError, match="planted"):
         counter.count_tile(rows)
@@ -334,11 +334,11 @@ def test_without_a_place_for_the_cache_it_compiles_all_the_same(monkeypatch):
         return 2 * values[0]
 
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    kernel = kernels.Kernel(twice, kernels._FLOATS)
+    kernel = numba_compiling.Kernel(twice, numba_compiling.FLOATS)
     assert kernel(np.array([4], np.float32)) == 8
     monkeypatch.undo()
     monkeypatch.setattr(caching.FunctionCache, "save_overload", full_disk)
-    assert kernels.Kernel(twice, kernels._FLOATS)(np.array([4], np.float32)) == 8
+    assert numba_compiling.Kernel(twice, numba_compiling.FLOATS)(np.array([4], np.float32)) == 8
 
 
 def full_disk(*_):
