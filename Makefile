@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # uv does not read pip's configuration: what pip would find on disk, uv is told here. Empty on an ordinary machine.
 UV := UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv
+KERNEL := $(wildcard retrieval/counting/kernel/*)
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: demo test test-slow lint format docs figures constraints clean help
@@ -48,13 +49,13 @@ constraints: .venv/bin/uv  ## pin the newest versions that work together into co
 	mv constraints.new constraints.txt
 
 clean:  ## remove .venv and everything made
-	rm -rf .venv build dist *.egg-info tailwag-demo
+	rm -rf .venv build dist *.egg-info tailwag-demo retrieval/counting/*.so
 
 .venv/bin/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailwag needs Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-.venv/installed: .venv/bin/uv pyproject.toml constraints.txt
+.venv/installed: .venv/bin/uv pyproject.toml constraints.txt $(KERNEL)
 	$(INSTALL) --editable '.[dev]'
 	touch $@
