@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +21,21 @@ from tests.corpora import clustered_unit, make_corpus, make_prototypes, random_u
 from .exact_arithmetic import exact_counts
 from .test_counting_exactness import KINDS, answer_of, assert_same, questions
 
-pytestmark = pytest.mark.skipif(compiled.why_not() is not None, reason=f"{compiled.why_not()}")
+needs_kernel = pytest.mark.skipif(compiled.why_not() is not None, reason=f"{compiled.why_not()}")
+
+
+def test_the_kernel_is_built_and_passes_its_test_where_there_is_a_compiler():
+    """Else all tests of it would be skipped, and nobody would see that it is never used."""
+    if shutil.which(os.environ.get("CC", "cc")) is None:
+        pytest.skip("there is no C compiler")
+    assert compiled.why_not() is None
+
 
 # AVX-512's loops are those of the portable set, sixteen lanes wide; on other machines they are tested there.
 SETS = range(0 if compiled.why_not() else compiled.instruction_sets())
 
 
+@needs_kernel
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize("product", [FLOAT32, INT16, INT8])
 @given(question=questions(), threads=st.integers(1, 3))
@@ -37,6 +47,7 @@ def test_every_product_counts_what_exact_arithmetic_counts(instructions, product
     np.testing.assert_array_equal(counted, exact_counts(rows, prototypes, thresholds))
 
 
+@needs_kernel
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize("product", [FLOAT32, INT16, INT8])
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -52,6 +63,7 @@ def test_every_product_counts_tiles_of_full_size(instructions, product, kind, di
     np.testing.assert_array_equal(counted, (scores[:, :, None] >= thresholds).sum(axis=0))
 
 
+@needs_kernel
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize("concepts", [3, 67])
 @pytest.mark.parametrize("shared", [False, True])
@@ -79,6 +91,7 @@ def test_every_answer_equals_the_reference_on_every_instruction_set(instructions
             assert_same(answer_of(counter, rows, floors), expected)
 
 
+@needs_kernel
 def test_histograms_are_emptied_before_their_counts_overflow(monkeypatch):
     monkeypatch.setattr(kernel_calls, "_MOST_ROWS", 150)
     rows, prototypes = random_unit(100, 32), random_unit(5, 32, 1)
@@ -90,6 +103,7 @@ def test_histograms_are_emptied_before_their_counts_overflow(monkeypatch):
     np.testing.assert_array_equal(counter.take_histogram(), expected)
 
 
+@needs_kernel
 def test_prototypes_take_the_product_that_their_thresholds_allow():
     """Where every pair lies near a threshold, the float32 product's narrow band costs less than settling."""
     rows, prototypes = clustered_unit(4000, 512), clustered_unit(64, 512, seed=1)
@@ -104,6 +118,7 @@ def test_prototypes_take_the_product_that_their_thresholds_allow():
     np.testing.assert_array_equal(counted, (scores[:, :, None] >= thresholds).sum(axis=0))
 
 
+@needs_kernel
 def test_a_product_beyond_its_range_fails_the_self_test():
     """What protects a machine whose integers saturate: the self-test compares with the reference."""
 
@@ -126,6 +141,7 @@ def test_a_product_beyond_its_range_fails_the_self_test():
     assert "fails its self-test" in compiled._failed_test(Saturating(library))
 
 
+@needs_kernel
 def test_the_result_names_the_form_that_counted(tmp_path):
     vectors = random_unit(50, 16)
     result = count(make_corpus(tmp_path, vectors), CountQuery(make_prototypes(vectors[:2]), 0.5))
