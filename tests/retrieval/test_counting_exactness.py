@@ -160,6 +160,24 @@ def test_every_answer_equals_the_reference_in_any_dimension(backend, dimension, 
 
 
 @pytest.mark.parametrize("backend", RUNNING)
+def test_prototypes_that_float32_cannot_tell_apart_are_put_in_order(backend):
+    """One float16 step apart in a few small places: their similarities differ by less than a float32 sum errs."""
+    generator = np.random.default_rng(0)
+    one = random_unit(1, 512, 1)[0]
+    prototypes = np.tile(one, (60, 1))
+    for prototype in prototypes[1:]:
+        places = generator.choice(np.abs(one).argsort()[:80], size=5, replace=False)
+        prototype[places] = np.nextafter(prototype[places], np.float16(0))
+    rows = np.concatenate([random_unit(300, 512, 2), np.tile(one, (20, 1)), -prototypes])
+    wide = similarities(rows, prototypes)
+    narrow = rows.astype(np.float32) @ prototypes.astype(np.float32).T
+    assert (narrow.argmax(axis=1) != wide.argmax(axis=1)).mean() > 0.1  # the case is as hard as it says
+    asked = Asked(np.zeros((60, 0)), best=3, pairs=True, within=1e-7)
+    floors = np.full(60, -1.0)
+    assert_same(answer(backend, rows, prototypes, asked, floors), answer("reference", rows, prototypes, asked, floors))
+
+
+@pytest.mark.parametrize("backend", RUNNING)
 def test_similarities_on_an_edge_of_the_histogram_fall_above_it(backend):
     # Powers of two times whole numbers: 0.125, 0.25, 0.5 and their negatives are edges that rows hit exactly.
     rows = np.zeros((6, 64), dtype=np.float16)
