@@ -167,8 +167,10 @@ def count(
     sampling.check_usage(corpus, version, ladder)
     recording.check_usage(named=named, thresholds=not ladder, images=bool(images), sampled=sampled)
     full = not sampled and not recording.rethreshold and recording.since is None
-    if not full and (where, margin, other_threshold) != (None, None, None):
-        raise click.UsageError("--where, --margin and --other-threshold go with a full count: leave them out here.")
+    if not full and (margin, other_threshold) != (None, None):
+        raise click.UsageError("--margin and --other-threshold go with a full count: leave them out here.")
+    if where is not None and not full and (not sampling.wanted or is_sketch(corpus)):
+        raise click.UsageError("--where goes with a full count or with --estimate: leave it out here.")
     if margin is not None and concepts is None:
         raise click.UsageError("--margin goes with --concepts: one concept is always its row's best.")
     if is_sketch(corpus):

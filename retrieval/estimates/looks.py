@@ -23,8 +23,9 @@ from .result import EstimateResult
 
 # The first look is at no fewer rows than this: reading fewer saves hardly any time.
 FIRST_ROWS = 20_000
-# Above this share of the most that may be read, the rest is read at once: rows that are picked cost more than blocks.
-_ALMOST = 1 / 4
+# Above this share of the most that may be read, the rest is read at once: a row that is picked costs several times as
+# much as one that is read in a block.
+_ALMOST = 1 / 8
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]
 
@@ -165,14 +166,14 @@ def estimates(
 def plan_looks(rows: int, rate: float = 1.0) -> tuple[float, ...]:
     """At which rates is a growing sample looked at?
 
-    Powers of ½, so that the samples of all corpora are alike, from the first that holds about `FIRST_ROWS` rows to a
-    quarter of the most that may be read, then all of that. Known before the first row is read, as `scheduled_interval`
+    Powers of ½, so that the samples of all corpora are alike, from the first that holds about `FIRST_ROWS` rows to an
+    eighth of the most that may be read, then all of that. Known before the first row is read, as `scheduled_interval`
     needs it.
 
     Examples
     --------
     >>> plan_looks(1_000_000)
-    (0.03125, 0.0625, 0.125, 0.25, 1.0)
+    (0.03125, 0.0625, 0.125, 1.0)
     >>> plan_looks(20_000), plan_looks(1_000_000, 0.1)
     ((1.0,), (0.1,))
     """

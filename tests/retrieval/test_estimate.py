@@ -125,9 +125,9 @@ def test_every_look_is_told_and_shows_its_progress(corpus, query, small_looks):
 
 def test_planned_looks_share_the_error(corpus, query, small_looks):
     first = next(iter(estimates(corpus, query, within="0.0001")))
-    expected = scheduled_interval(first.hits, first.sampled, ROWS, 0.95, looks=3)  # the last is exact
+    expected = scheduled_interval(first.hits, first.sampled, ROWS, 0.95, looks=2)  # the last is exact
     np.testing.assert_array_equal([first.lower, first.upper], expected)
-    assert first[0].method == "3 planned looks"
+    assert first[0].method == "2 planned looks"
     only = next(iter(estimates(corpus, query, within="0.0001", rate=0.05)))
     np.testing.assert_array_equal(
         [only.lower, only.upper], hypergeometric_interval(only.hits, only.sampled, ROWS, 0.95)
@@ -265,12 +265,11 @@ def test_what_a_sample_does_not_answer_is_refused(corpus, query):
 
 
 def test_looks_are_planned_by_the_number_of_rows():
-    assert plan_looks(0) == plan_looks(39_999) == (1.0,)
-    assert plan_looks(79_999) == (1.0,)
-    assert plan_looks(80_000) == (0.25, 1.0)
-    assert plan_looks(5_000_000_000, 0.01)[-2:] == (2.0**-9, 0.01)
+    assert plan_looks(0) == plan_looks(159_999) == (1.0,)
+    assert plan_looks(160_000) == (0.125, 1.0)
+    assert plan_looks(5_000_000_000, 0.01)[-2:] == (2.0**-10, 0.01)
     many = plan_looks(5_000_000_000)
-    assert len(many) == 17
+    assert len(many) == 16
     assert 20_000 <= many[0] * 5_000_000_000 < 40_000
     assert all(later == 2 * earlier for earlier, later in pairwise(many[:-1]))
 

@@ -103,6 +103,15 @@ def test_ten_percent_is_the_default_and_what_cannot_be_narrower_is_counted_exact
     assert answer["estimates"][0]["approximate"] is False
 
 
+def test_a_condition_leaves_the_rows_that_are_sampled(tailwag, encoder, corpus):
+    asked = ("count", "photos", "red panda", "--threshold", 0.1, "--where", "key < 's/2'", "--json")
+    full = json.loads(tailwag(*asked)[1])
+    answer = json.loads(tailwag(*asked, "--estimate", "--sample", 0.3)[1])
+    assert (answer["rows"], answer["control"]) == (full["rows"], "key < 's/2'")
+    assert 0 < answer["sampled"] < answer["rows"] < ROWS
+    assert answer["estimates"][0]["lower"] <= full["counts"][0]["count"] <= answer["estimates"][0]["upper"]
+
+
 def test_many_concepts_make_a_table_that_says_its_intervals_are_single(tailwag, encoder, corpus):
     status, out, err = tailwag(
         *("count", "photos", "--concepts", "cifar10", "--thresholds", "0.0,0.1"),
@@ -290,6 +299,8 @@ def test_a_damaged_sketch_is_refused_in_one_line(tailwag, sketched):
         ["count", "x.sketch", "dog", "--threshold", 0.1, "--within", "10%"],
         ["count", "x.sketch", "dog", "--threshold", 0.1, "--sample", 0.1],
         ["count", "x.sketch", "dog", "--threshold", 0.1, "--version", 3],
+        ["count", "x.sketch", "dog", "--threshold", 0.1, "--where", "width > 1"],
+        ["count", "photos", "dog", "--threshold", 0.1, "--estimate", "--other-threshold", 0.2],
         ["sketch", "photos", "--rows", 0],
         ["sketch", "photos", "--out", "photos.npz"],
     ],
