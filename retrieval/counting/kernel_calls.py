@@ -184,8 +184,11 @@ class KernelCall:
 
 
 def kernel_band(dimension: int) -> float:
-    """How far may the kernel's float32 scores lie from the similarity? Runs of 64, or 16 lanes, are summed apart."""
-    return float32_band(max(RUN + -(-dimension // RUN), -(-dimension // 16) + 8))
+    """How far may the kernel's float32 scores lie from the similarity?
+
+    Panels sum runs of 64 and then the runs; dots sum at least 16 lanes, then two vectors, then the lanes of one.
+    """
+    return float32_band(max(RUN + -(-dimension // RUN), -(-dimension // 16) + 10))
 
 
 def histogram_copies(concepts: int, threads: int) -> int:
