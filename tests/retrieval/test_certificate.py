@@ -1,6 +1,8 @@
 """Certificates: what they hold, and that every kind of tampering with one, or with its corpus, is found."""
 
+import io
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -30,13 +32,21 @@ DIMENSION = 16
 SIZES = (120, 40, 7, 60, 1, 33, 80, 25)
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    """A corpus of eight fragments."""
-    made = make_corpus(tmp_path, clustered_unit(SIZES[0], DIMENSION))
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with a corpus of eight fragments, whose captions have other vectors than its images."""
+    folder = tmp_path_factory.mktemp("template")
+    made = make_corpus(folder, clustered_unit(SIZES[0], DIMENSION), clustered_unit(SIZES[0], DIMENSION, seed=90))
     for number, rows in enumerate(SIZES[1:]):
-        made.append(rows_table(made.space, clustered_unit(rows, DIMENSION, seed=number + 1), prefix=f"{number}/"))
-    return made
+        image, text = (clustered_unit(rows, DIMENSION, seed=number + seed) for seed in (1, 91))
+        made.append(rows_table(made.space, image, text, prefix=f"{number}/"))
+    return folder
+
+
+@pytest.fixture
+def corpus(template, tmp_path):
+    """A copy of it, to do with as one likes."""
+    return Corpus.open(shutil.copytree(template, tmp_path / "database"), "made")
 
 
 @pytest.fixture
@@ -140,16 +150,17 @@ def test_what_is_no_certificate_is_refused_in_one_line(corpus, prototypes, tmp_p
         read_certificate(path)
 
 
-@pytest.mark.parametrize("position", range(40))
-def test_a_file_with_a_flipped_byte_is_refused_or_the_same(corpus, prototypes, position):
+def test_a_file_with_a_flipped_byte_is_refused_or_the_same(corpus, prototypes):
     original = pack(certify(corpus, prototypes))
-    flipped = bytearray(original)
-    flipped[len(original) * position // 40] ^= 0xFF
-    try:
-        again = unpack(bytes(flipped))
-    except BadInput:
-        return
-    assert pack(again) == original  # a byte that means nothing, such as a date
+    refused = 0
+    for position in range(0, len(original), len(original) // 150):
+        flipped = bytearray(original)
+        flipped[position] ^= 0xFF
+        try:
+            assert pack(unpack(bytes(flipped))) == original  # a byte that means nothing, such as a date
+        except BadInput:
+            refused += 1
+    assert refused > 100
 
 
 def rewrite(path, **changes):
@@ -163,8 +174,6 @@ def rewrite(path, **changes):
 
 
 def test_an_array_that_is_exchanged_alone_is_noticed_when_read(corpus, prototypes, tmp_path):
-    import io
-
     path = tmp_path / "certificate.zip"
     certificate = certify(corpus, prototypes)
     write_certificate(certificate, path)
@@ -286,23 +295,13 @@ TAMPERING = {
 }
 
 
-@pytest.fixture
-def two_sided(tmp_path):
-    """Like `corpus`, but with other vectors for the captions."""
-    made = make_corpus(tmp_path, clustered_unit(SIZES[0], DIMENSION), clustered_unit(SIZES[0], DIMENSION, seed=90))
-    for number, rows in enumerate(SIZES[1:]):
-        image, text = (clustered_unit(rows, DIMENSION, seed=number + seed) for seed in (1, 91))
-        made.append(rows_table(made.space, image, text, prefix=f"{number}/"))
-    return made
-
-
 @pytest.mark.parametrize("kind", sorted(TAMPERING))
-def test_tampering_is_refuted_when_all_parts_are_counted_again(two_sided, prototypes, tmp_path, kind):
+def test_tampering_is_refuted_when_all_parts_are_counted_again(corpus, prototypes, tmp_path, kind):
     tamper, told = TAMPERING[kind]
-    honest = certify(two_sided, prototypes)
-    assert verify(through_a_file(honest, tmp_path), two_sided.database, parts=None).parts == 8
+    honest = certify(corpus, prototypes)
+    assert verify(through_a_file(honest, tmp_path), corpus.database, parts=None).parts == 8
     with pytest.raises(Refuted, match=told) as caught:
-        verify(through_a_file(tamper(honest), tmp_path), two_sided.database, parts=None)
+        verify(through_a_file(tamper(honest), tmp_path), corpus.database, parts=None)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"the certificate of run {honest.run.name} is refuted: ")
 
@@ -341,7 +340,7 @@ def test_a_threshold_that_changes_no_count_leaves_a_true_certificate(corpus, pro
 
 def test_the_chance_to_miss_one_wrong_part_is_what_the_verdict_says(corpus, prototypes):
     honest = certify(corpus, prototypes)
-    tries, missed = 300, 0
+    tries, missed = 160, 0
     for seed in range(tries):
         wrong = seed % 8
         try:
@@ -415,8 +414,6 @@ def test_a_version_that_was_cleaned_up_cannot_be_verified(corpus, prototypes):
 
 
 def test_a_corpus_that_was_made_anew_refutes(corpus, prototypes):
-    import shutil
-
     certificate = certify(corpus, prototypes)
     shutil.rmtree(corpus.database.folder / "made.lance")
     again = make_corpus(corpus.database.folder, clustered_unit(SIZES[0], DIMENSION))
@@ -454,8 +451,6 @@ def test_a_data_file_cut_short_is_told(corpus, prototypes):
 
 
 def test_a_corpus_that_has_gone_is_told(corpus, prototypes):
-    import shutil
-
     certificate = certify(corpus, prototypes)
     shutil.rmtree(corpus.database.folder / "made.lance")
     with pytest.raises(NotFound, match="no corpus 'made'"):

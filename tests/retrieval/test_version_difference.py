@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailwag.embed.corpus import Corpus
+from tailwag.embed.scanning import Fragment
 from tailwag.errors import BadInput, NotFound, SpaceMismatch
 from tailwag.retrieval.counting import CountQuery, chosen_rows, count, engine, sample, where
+from tailwag.retrieval.counting.result import Partial
 from tailwag.retrieval.prototypes import PrototypeSet
 from tailwag.retrieval.records import Certificate, compare, count_since, save_counts, verify, version_difference
 from tailwag.retrieval.records.comparison import find_side
@@ -225,6 +227,26 @@ def test_many_new_fragments_make_no_more_parts_than_a_full_count(tmp_path, monke
     assert difference.rows_reused >= 40
 
 
+@pytest.mark.parametrize(
+    ("now", "still"),
+    [
+        ("abcde", "ab cd e"),
+        ("abXcde", "ab cd e"),
+        ("aXbcde", "cd e"),
+        ("bacde", "cd e"),
+        ("cdabe", "ab cd e"),
+        ("", ""),
+    ],
+)
+def test_a_part_is_reused_only_in_one_piece_and_in_its_order(now, still):
+    parts = [Partial(tuple(states), 2, "", np.zeros((1, 1), np.int64)) for states in ("ab", "cd", "e")]
+    fragments = [Fragment(place, 2 * place, 2, state) for place, state in enumerate(now)]
+    kept, rest = version_difference._still_there(fragments, parts)
+    assert " ".join("".join(part.states) for part in kept) == still
+    left = [fragment.state for part in rest for fragment in part]
+    assert sorted("".join(still.split()) + "".join(left)) == sorted(now)
+
+
 # What cannot be reused is refused
 
 
@@ -329,10 +351,13 @@ def test_only_what_is_asked_for_is_compared_though_more_is_saved(corpus):
     old = Corpus.open(corpus.database, "made", corpus.version)
     save(old)
     do_append(corpus, 20)
-    comparison = compare(corpus.database, old, corpus, CountQuery(PROTOTYPES.select(["query 1"]), 0.3))
-    assert [(one.concept, one.threshold) for one in comparison] == [("query 1", 0.3)]
-    assert comparison.rows_read == 21
-    assert_compares(comparison, old, corpus)
+    one = CountQuery(PROTOTYPES.select(["query 1"]), 0.3)
+    for read in (21, 0):
+        comparison = compare(corpus.database, old, corpus, one)
+        assert [(entry.concept, entry.threshold) for entry in comparison] == [("query 1", 0.3)]
+        assert (comparison.rows_read, comparison.only_first, comparison.only_second) == (read, (), ())
+        assert_compares(comparison, old, corpus)
+        save(corpus)
 
 
 def test_what_only_one_of_two_runs_counted_is_told(corpus):
