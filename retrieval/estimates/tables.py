@@ -19,7 +19,7 @@ def estimate_headline(result: EstimateResult) -> str:
     noun = {"image": "image", "text": "caption"}[result.side] + ("" if result.rows == 1 else "s")
     failed = f"; {result.failures:,} more samples could not be embedded" if result.failures else ""
     how = "counted exactly"
-    if result.sampled < result.rows:
+    if result.approximate.any():
         how = (
             f"estimated from a sample of {format_share(result.sampled / result.rows)} ({result.sampled:,} rows), "
             f"{format_confidence(result.confidence)} intervals,"

@@ -246,6 +246,7 @@ def test_the_concepts_of_a_sketch_are_exact(tailwag, encoder, corpus, tmp_path):
     assert [one["estimate"] for one in answer["estimates"]] == truth.tolist()
     assert {(one["approximate"], one["method"]) for one in answer["estimates"]} == {(False, "histogram")}
     table = tailwag("count", path, *asked[:-1])[1].splitlines()
+    assert "3,000 images, counted exactly in" in table[0]
     assert "exact" in table[2].split()
 
 
