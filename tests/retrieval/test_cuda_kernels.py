@@ -1,5 +1,7 @@
 """The fused kernels give every answer of the reference, to the bit: interpreted here, compiled where there is a GPU."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from tailwag.embed.corpus import LEAST_SQUARE, MOST_SQUARE, is_unit
 from tailwag.retrieval.counting import Asked, similarities
-from tailwag.retrieval.counting.bins import EDGES
+from tailwag.retrieval.counting.bins import EDGES, bin_of
 from tailwag.retrieval.counting.cuda.driver import why_no_gpu
 from tailwag.retrieval.counting.reference import ReferenceBackend
 from tests.corpora import random_unit
@@ -138,6 +140,75 @@ def test_similarities_on_an_edge_of_the_histogram_fall_above_it():
     rows[:, 1] = np.sqrt(1 - rows[:, 0].astype(np.float64) ** 2).astype(np.float16)
     found = answer(rows, np.eye(2, 64, dtype=np.float16)[::-1], Asked(np.zeros((2, 0)), histogram=True)).histogram
     np.testing.assert_array_equal(EDGES[np.flatnonzero(found[1])], [-0.5, -0.25, -0.125, 0.125, 0.25, 0.5])
+
+
+def test_scores_that_are_rounded_past_an_edge_are_settled():
+    rows, prototypes = KINDS["clustered"](4000, 128, 1), KINDS["clustered"](32, 128, 2)
+    rounded = rows.astype(np.float32) @ prototypes.astype(np.float32).T * np.float32(1000) + np.float32(1024)
+    asked = Asked(np.zeros((32, 0)), histogram=True)
+    exact = expected(rows, prototypes, asked)
+    assert (np.floor(rounded) != bin_of(similarities(rows, prototypes))).sum() > 10  # or nothing was tried
+    assert_same(answer(rows, prototypes, asked, sizes=TileSizes(32, 4096, 128)), exact)
+
+
+def with_similarity(target: Fraction) -> np.ndarray:
+    """A unit row whose similarity to `DIGITS` is exactly a given multiple of 2⁻⁴⁸."""
+    row, left = np.zeros(8, np.float16), target
+    for place, digit in enumerate(DIGITS[:5]):
+        row[place] = np.float16(float(left / Fraction(float(digit))))
+        left -= Fraction(float(row[place])) * Fraction(float(digit))
+    assert left == 0
+    row[7] = np.sqrt(1 - np.square(row.astype(np.float64)).sum())
+    return row
+
+
+DIGITS = np.array([0.5, 2.0**-11, 2.0**-22, 2.0**-24, 2.0**-24, 0, 0, 0], np.float16)
+
+
+# Multiples of 2⁻⁴⁸ about each edge; column 3 is the last one below it.
+FLOORED = (np.floor(EDGES[30:2020, None] * 2.0**48) + np.arange(-3, 5)) / 2.0**48
+
+
+def test_a_similarity_is_scaled_past_an_edge_upwards_only():
+    scaled = np.floor(FLOORED * 1000 + 1024)
+    assert set(np.unique(scaled - bin_of(FLOORED))) == {0, 1}
+
+
+def test_similarities_one_step_beside_an_edge_fall_into_their_bins():
+    """A step of 2⁻⁴⁸ is the least by which similarities differ: multiplied by 1,000 it may be rounded away."""
+    rows = []
+    for edge in EDGES[[1053, 1117, 1271, 1301, 1400]]:
+        below = int(edge * 2**48)
+        rows += [with_similarity(Fraction(below + step, 1 << 48)) for step in (-1, 0, 1, 2)]
+    rows, prototypes = np.stack(rows), np.stack([DIGITS, -DIGITS])
+    exact = similarities(rows, prototypes)
+    assert (np.floor(exact * 1000 + 1024) != bin_of(exact)).sum() == 3  # or nothing was tried
+    asked = Asked(np.zeros((2, 0)), histogram=True)
+    assert_same(answer(rows, prototypes, asked), expected(rows, prototypes, asked))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_best_of_prototypes_that_float32_cannot_tell_apart(sign):
+    """Also where all similarities are negative, and the highest is the one nearest to zero."""
+    one = np.abs(random_unit(1, 128, 1))
+    prototypes = np.repeat(one, 30, axis=0)
+    prototypes[np.arange(30), np.arange(30)] += np.float16(2.0**-12)
+    rows = sign * np.abs(random_unit(200, 128, 2))
+    rounded = rows.astype(np.float32) @ prototypes.astype(np.float32).T
+    asked = Asked(np.zeros((30, 0)), best=1, pairs=True, within=1e-6)
+    best = expected(rows, prototypes, asked, np.full(30, -1.0))
+    assert (rounded.argmax(axis=1) != best.best.concepts[:, 0]).any()  # or nothing was tried
+    assert_same(answer(rows, prototypes, asked, np.full(30, -1.0), TileSizes(32, 256, 128)), best)
+
+
+def test_few_pairs_are_recorded_to_find_the_best_of_negative_similarities(monkeypatch):
+    monkeypatch.setattr(launches, "LEAST_RECORDS_A_PROGRAM", 120)
+    monkeypatch.setattr(launches, "RECORDS", 120)
+    rows, prototypes = -np.abs(random_unit(200, 64, 1)), np.abs(random_unit(40, 64, 2))
+    asked = Asked(np.zeros((40, 0)), best=1)
+    counter = FusedForm(DEVICE, TileSizes(32, 128, 64)).prepare(prototypes, asked)
+    assert_same(counter.count_tile(rows), expected(rows, prototypes, asked))
+    assert counter._work._torch is None
 
 
 @pytest.mark.parametrize("concepts", [1, 40])

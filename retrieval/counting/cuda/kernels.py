@@ -196,14 +196,11 @@ def settle(
             tl.atomic_add(counts + code, 1, mask=open_threshold & (exact >= threshold), sem="relaxed")
         if HISTOGRAM:
             open_bin = there & (kind == THRESHOLDS)
-            # The product may be rounded past an edge, by one bin at most: the edges themselves decide.
+            # A similarity just below an edge may be rounded up to it, never one on it below: the edge itself decides.
             bin_ = tl.floor(exact * _BINS_PER_UNIT + _FIRST_BIN)
-            bin_ = tl.minimum(tl.maximum(bin_, 0.0), BINS - 1.0).to(tl.int32)
-            low = tl.load(edges + bin_, mask=open_bin, other=0.0)
-            high = tl.load(edges + bin_ + 1, mask=open_bin, other=0.0)
-            bin_ = bin_ - (exact < low).to(tl.int32) + (exact >= high).to(tl.int32)
-            inside = open_bin & (bin_ >= 0) & (bin_ < BINS)
-            tl.atomic_add(histogram + concept * BINS + bin_, 1, mask=inside, sem="relaxed")
+            bin_ = tl.minimum(tl.maximum(bin_, 1.0), BINS - 1.0).to(tl.int32)
+            bin_ -= (exact < tl.load(edges + bin_, mask=open_bin, other=0.0)).to(tl.int32)
+            tl.atomic_add(histogram + concept * BINS + bin_, 1, mask=open_bin, sem="relaxed")
 
 
 @triton.jit
@@ -282,7 +279,7 @@ def _decide(
         row_floor = tl.load(row_floors + row, mask=row_inside, other=float("inf"))
         row_best_floor = tl.load(row_best_floors + row, mask=row_inside, other=float("inf"))
         wanted = (scores >= floor[:, None]) & (scores >= row_floor[None, :])
-        wanted = (wanted | (scores >= row_best_floor[None, :])) & inside
+        wanted = wanted | (scores >= row_best_floor[None, :])  # what is outside has infinite floors
         _record(wanted, row, concept, THRESHOLDS + 1, records, used, concepts, capacity)
 
 

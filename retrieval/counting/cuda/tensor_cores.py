@@ -47,9 +47,9 @@ class TensorCore:
     def band(self, dimension: int, chunk: int | None = None) -> float:
         """How far can a dot of d numbers lie from the real one, for vectors of about unit length?
 
-        Let S be Σ|xᵢpᵢ| over a chunk of L products, and k, F stand for `products` and `fraction_bits`. If no sum exceeds
-        S, then in each of the ⌈L/k⌉ steps each of k + 1 addends loses at most S·2⁻ᶠ (or 2⁻¹⁴⁻ᶠ where an operand is
-        subnormal) and the result at most S·2⁻²³. Chunks are added in float32 with rounding to nearest: each of the
+        Let S be Σ|xᵢpᵢ| over a chunk of L products, and k, F stand for `products` and `fraction_bits`. If no sum
+        exceeds S, then in each of the ⌈L/k⌉ steps each of k + 1 addends loses at most S·2⁻ᶠ (or 2⁻¹⁴⁻ᶠ where an operand
+        is subnormal) and the result at most S·2⁻²³. Chunks are added in float32 with rounding to nearest: each of the
         ⌈d/L⌉ − 1 additions errs by at most 2⁻²⁴ of its result. Over all chunks Σ S ≤ |x||p| (Cauchy–Schwarz). With
 
             ε = ⌈L/k⌉ ((k + 1)·2⁻ᶠ + 2⁻²³) + (⌈d/L⌉ − 1)·2⁻²⁴
