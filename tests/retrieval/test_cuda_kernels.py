@@ -55,7 +55,7 @@ def one_or_more(prototypes):
 
 
 given_settings = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -95,10 +95,7 @@ def on_thresholds(kind, concepts, columns):
     return rows, prototypes, scores, np.clip(thresholds, -1, 1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "asked_more"),
-    [("clustered", False), ("duplicates", False), ("duplicates", True), ("spiky", True), ("random", True)],
-)
+@pytest.mark.parametrize(("kind", "asked_more"), [("clustered", False), ("duplicates", True), ("spiky", True)])
 def test_several_tiles_of_many_prototypes(kind, asked_more):
     rows, prototypes, scores, thresholds = on_thresholds(kind, 35, 3)
     asked = Asked(thresholds, asked_more, int(asked_more), pairs=True, within=0.05 if asked_more else None)
@@ -211,6 +208,7 @@ def test_few_pairs_are_recorded_to_find_the_best_of_negative_similarities(monkey
     assert counter._work._torch is None
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy, which interprets, speaks of what is not finite
 @pytest.mark.parametrize("concepts", [1, 40])
 @pytest.mark.parametrize("asked_more", [False, True])
 def test_bad_rows_are_found_and_nothing_else_breaks(concepts, asked_more):
