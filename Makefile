@@ -39,6 +39,7 @@ figures: .venv/installed  ## run the demo anew and take its plot and output into
 	$(BIN)/tailwag demo | tee docs/demo-output.txt
 	cp tailwag-demo/counted-against-true.png docs/images/counted-against-true.png
 	$(BIN)/tailwag world show --out docs/images/world.png
+	$(BIN)/python docs/estimate_figure.py
 	$(BIN)/python docs/generate.py
 
 # torch, torchvision and the triton that torch's CUDA build asks for must match, and are large: they move only when someone
