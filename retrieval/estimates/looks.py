@@ -15,7 +15,7 @@ from tailwag.errors import BadInput
 from tailwag.progress import NoProgress, Progress
 
 from ...embed.corpus import Corpus
-from ..counting import CountQuery
+from ..counting import CountQuery, sample
 from ..counting.result import format_share
 from .growing import GrowingSample
 from .intervals import check_confidence
@@ -143,8 +143,9 @@ def estimates(
     within = Within.parse(within) if isinstance(within, str) else within
     if within is None and rate is None:
         raise BadInput("say how narrow an interval is wanted (within), or what share of the rows to read (rate)")
-    growing = GrowingSample(corpus, query, backend)
     most = 1.0 if rate is None else rate
+    sample(most)  # refuses what is no rate, before anything is read
+    growing = GrowingSample(corpus, query, backend)
     rates = plan_looks(growing.rows, most) if within is not None else (most,)
     looks = max(1, sum(one < 1 for one in rates))
     needed = 0.0

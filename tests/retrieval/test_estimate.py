@@ -239,6 +239,7 @@ def test_rows_that_are_no_vectors_are_refused_in_a_sample_too(tmp_path, query):
         ({}, "how narrow an interval is wanted"),
         ({"rate": 0.0}, "a sample's rate is above 0"),
         ({"rate": 1.5}, "at most 1, and 1.5 was given"),
+        ({"rate": 1.5, "within": "10%"}, "at most 1, and 1.5 was given"),
         ({"rate": 1e-7}, "no row of corpus 'made' (6,000 rows) is in the sample u < 1e-07"),
         ({"within": "ten"}, "'ten' does not say how narrow"),
         ({"within": "10"}, "write 10% for a tenth"),

@@ -17,7 +17,9 @@ from tailwag.retrieval.estimates import (
     clopper_pearson,
     hypergeometric_interval,
     intervals,
+    looks,
     point_estimate,
+    result,
     scheduled_interval,
     sequence_interval,
     sequences,
@@ -366,7 +368,7 @@ def test_what_is_no_sample_is_refused(sample, confidence, message):
 
 
 def test_the_examples_in_the_docstrings_are_right():
-    for module in (intervals, sequences):
+    for module in (intervals, sequences, looks, result):
         told = doctest.testmod(module)
         assert told.attempted
         assert not told.failed
