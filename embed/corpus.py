@@ -234,6 +234,16 @@ class Corpus:
                 f"column {name!r} of corpus {self.name!r} cannot be read: {first_line(error)}"
             ) from error
 
+    def column_pieces(self, name: str) -> Iterator[np.ndarray]:
+        """Read one column of numbers piece by piece, in the order of `scan`."""
+        try:
+            for batch in self._dataset.to_batches(columns=[name], batch_size=1 << 20):
+                yield batch.column(0).to_numpy(zero_copy_only=False)
+        except (OSError, ValueError) as error:
+            raise TailwagError(
+                f"column {name!r} of corpus {self.name!r} cannot be read: {first_line(error)}"
+            ) from error
+
     def keys(self, condition: str) -> list[str]:
         """Give the keys of the rows that fulfil an SQL condition."""
         return self._dataset.to_table(columns=["key"], filter=condition).column(0).to_pylist()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -83,13 +83,29 @@ class RowMask:
     Parameters
     ----------
     wanted
-        (N,) bool, in the order of the corpus.
+        (N,) bool in the order of the corpus, or pieces of it.
     """
 
-    def __init__(self, wanted: np.ndarray) -> None:
-        self._bits = np.packbits(wanted)
-        self.length = len(wanted)
-        self.count = int(np.count_nonzero(wanted))
+    def __init__(self, wanted: np.ndarray | Iterable[np.ndarray]) -> None:
+        self.length = self.count = 0
+        packed, rest = [], np.zeros(0, dtype=bool)
+        for piece in [wanted] if isinstance(wanted, np.ndarray) else wanted:
+            self.length += len(piece)
+            self.count += int(np.count_nonzero(piece))
+            joined = np.concatenate([rest, piece])
+            whole = len(joined) // 8 * 8
+            packed.append(np.packbits(joined[:whole]))
+            rest = joined[whole:]
+        self._bits = np.concatenate([*packed, np.packbits(rest)])
+
+    @classmethod
+    def of_offsets(cls, length: int, offsets: np.ndarray) -> RowMask:
+        """Make a mask of `length` rows of which those at (m,) int64 offsets, all different, are wanted."""
+        mask = cls(())
+        mask.length, mask.count = length, len(offsets)
+        mask._bits = np.zeros(-(-length // 8), dtype=np.uint8)
+        np.bitwise_or.at(mask._bits, offsets // 8, (128 >> (offsets % 8)).astype(np.uint8))
+        return mask
 
     def between(self, start: int, stop: int) -> np.ndarray:
         """Give rows start to stop as (stop - start,) bool."""

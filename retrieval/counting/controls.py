@@ -6,7 +6,7 @@ Not here: reading the rows that are left (`embed/scanning.py`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,24 +99,31 @@ class Control:
         BadInput
             For a condition that cannot be evaluated, and rows chosen from another number of rows.
         """
-        wanted = np.ones(len(corpus), dtype=bool)
-        if self._spans:
-            # Compared in float64: what SQL makes of a float32 column and a literal is its own affair.
-            numbers = corpus.column("u").to_numpy().astype(np.float64)
-            for start, stop in self._spans:
-                wanted &= (numbers >= start) & (numbers < stop)
-        for condition in self._conditions:
-            fulfilled = np.zeros(len(corpus), dtype=bool)
-            fulfilled[corpus.offsets(condition)] = True
-            wanted &= fulfilled
         for chosen in self._chosen:
             if len(chosen) != len(corpus):
                 raise BadInput(
                     f"control {self.name!r} chose from {len(chosen):,} rows, and corpus {corpus.name!r} has "
                     f"{len(corpus):,} at version {corpus.version}: choose again at this version"
                 )
-            wanted &= chosen
-        return RowMask(wanted)
+        fulfilled = [RowMask.of_offsets(len(corpus), corpus.offsets(condition)) for condition in self._conditions]
+
+        def pieces() -> Iterator[np.ndarray]:
+            start = 0
+            for numbers in corpus.column_pieces("u"):
+                stop = start + len(numbers)
+                wanted = np.ones(len(numbers), dtype=bool)
+                # Compared in float64: what SQL makes of a float32 column and a literal is its own affair.
+                exact = numbers.astype(np.float64)
+                for least, end in self._spans:
+                    wanted &= (exact >= least) & (exact < end)
+                for mask in fulfilled:
+                    wanted &= mask.between(start, stop)
+                for chosen in self._chosen:
+                    wanted &= chosen[start:stop]
+                yield wanted
+                start = stop
+
+        return RowMask(pieces())
 
 
 def sample(rate: float, start: float = 0.0) -> Control:

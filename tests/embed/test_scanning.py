@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tailwag.embed import scanning
 from tailwag.embed.scanning import Ahead, RowMask
@@ -171,3 +173,16 @@ print(result.rows, (after - before) * 1024)
     assert rows * dimension * 2 > 2 * MEMORY_BOUND
     assert grown < MEMORY_BOUND
     assert scanning.BLOCKS_AHEAD == 4
+
+
+@given(
+    pieces=st.lists(st.lists(st.booleans(), max_size=20).map(lambda piece: np.array(piece, dtype=bool)), max_size=6),
+    data=st.data(),
+)
+def test_a_mask_is_the_same_whole_in_pieces_and_of_offsets(pieces, data):
+    wanted = np.concatenate([np.zeros(0, bool), *pieces])
+    start = data.draw(st.integers(0, len(wanted)))
+    stop = data.draw(st.integers(start, len(wanted)))
+    for mask in (RowMask(wanted), RowMask(iter(pieces)), RowMask.of_offsets(len(wanted), np.flatnonzero(wanted))):
+        assert (mask.length, mask.count) == (len(wanted), wanted.sum())
+        np.testing.assert_array_equal(mask.between(start, stop), wanted[start:stop])
