@@ -22,7 +22,7 @@ from .certificate import Certificate, state_of
 from .certificate_file import pack, seal_of, unpack
 from .runs import Run
 from .saved_histograms import save_histograms
-from .tables import append_rows, open_records, read_rows
+from .tables import append_rows, read_rows
 
 FREQUENCIES = "frequencies"
 CERTIFICATES = "certificates"
@@ -203,11 +203,6 @@ def load_certificate(database: Database, run: str) -> Certificate:
 def saved_frequencies(database: Database, run: str) -> list[dict[str, Any]]:
     """Give the rows of `frequencies` that a run saved, as dictionaries, in their order."""
     return read_rows(database, FREQUENCIES, run=run)
-
-
-def has_saved_counts(database: Database) -> bool:
-    """Say whether anything is saved."""
-    return open_records(database, CERTIFICATES) is not None
 
 
 def _certificate_row(certificate: Certificate, corpus: Corpus) -> Any:

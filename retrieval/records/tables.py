@@ -1,6 +1,6 @@
 """The tables that keep results beside the corpora: appending in one commit, reading, their format and spaces.
 
-Not here: what stands in their rows (`saved_counts.py`, `saved_histograms.py`, `saved_certificates.py`).
+Not here: what stands in their rows (`saved_counts.py`, `saved_histograms.py`).
 """
 
 from __future__ import annotations
