@@ -14,7 +14,7 @@ import numpy as np
 from ...embed.corpus import LEAST_SQUARE, MOST_SQUARE
 from .bands import float32_band, screen_bounds
 from .bins import BINS
-from .kernel_library import BIN_STRIDE, DOTS, FLOAT32, INT16, RUN, Found, Tile
+from .kernel_library import BIN_STRIDE, DOTS, FLOAT32, INT16, RUN, Found, Tile, usable_threads
 from .tiles import Asked, Best, Pairs
 
 # Every thread has histograms of its own up to this size, two thousand 32-bit counts a prototype; above it they share
@@ -158,6 +158,7 @@ class KernelCall:
             best = Best(np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float64))
             tile.best_concepts, tile.best_similarities = best.concepts.ctypes.data, best.similarities.ctypes.data
         wanted = asked.pairs and floors is not None
+        tile.threads = usable_threads(self._kernel.threads)
         found = (Found * tile.threads)()
         padded_floors = np.full(tile.padded, np.inf)
         if wanted and floors is not None:

@@ -6,6 +6,7 @@ The twin of `kernel/tile.h`. Not here: what is put into a tile (`kernel_calls.py
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -74,6 +75,22 @@ class Tile(ctypes.Structure):
             )
         ),
     )
+
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+def usable_threads(threads: int) -> int:
+    """Say how many threads may be used: one in a forked child, where GNU's OpenMP would wait for its parent's."""
+    return 1 if _forked else threads
 
 
 @cache

@@ -142,6 +142,26 @@ def test_a_product_beyond_its_range_fails_the_self_test():
 
 
 @needs_kernel
+def test_a_forked_child_counts_too():
+    """GNU's OpenMP would wait for ever there for the threads that only the parent has."""
+    program = """
+import os, sys, numpy as np
+from tailwag.retrieval.counting import Asked
+from tailwag.retrieval.counting.compiled import CompiledBackend
+rows = np.eye(64, dtype=np.float16)[np.arange(500) % 64]
+counter = CompiledBackend(threads=2).prepare(rows[:40], Asked(np.full((40, 1), 0.5), histogram=True, best=1))
+before = counter.count_tile(rows).counts
+child = os.fork()
+if child == 0:
+    again = CompiledBackend(threads=2).prepare(rows[:40], Asked(np.full((40, 1), 0.5))).count_tile(rows).counts
+    same = np.array_equal(counter.count_tile(rows).counts, before) and np.array_equal(again, before)
+    os._exit(0 if same else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+@needs_kernel
 def test_the_result_names_the_form_that_counted(tmp_path):
     vectors = random_unit(50, 16)
     result = count(make_corpus(tmp_path, vectors), CountQuery(make_prototypes(vectors[:2]), 0.5))
