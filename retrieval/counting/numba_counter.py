@@ -26,7 +26,7 @@ from .torch_products import ByteProduct
 # prototypes' panels are used often enough for each time that they come from memory.
 _MOST_ROWS, _LEAST_ROWS = 480, 96
 _SCORES_A_STRIP = 1 << 18
-_ROWS_OF_A_FEW = 2048
+_ROWS_OF_A_FEW = 4096
 # The histograms of all threads together.
 _HISTOGRAM_BYTES = 1 << 30
 # Sums are 32-bit while they are in hand.
@@ -140,7 +140,7 @@ class NumbaCounter:
             if total is not None:
                 counts[group.positions] = group.screen.counts(total)
                 if histogram is not None and total.bins is not None:
-                    histogram[group.positions] = total.bins[:, 1:-1]
+                    histogram[group.positions] = total.bins
             for one in sums:
                 one.clear()
         self._in_hand = 0

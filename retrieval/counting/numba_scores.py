@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .bins import BINS, BINS_PER_UNIT, FIRST_EDGE
 from .llvm_intrinsics import half_to_float
 from .numba_compiling import (
     ANY_ORDER,
@@ -167,6 +168,42 @@ def count_between(
                     while column < columns and exact >= flat_thresholds[np.uint64(below + column)]:
                         column += 1
                 flat_classes[np.uint64((start + i) * class_width + column)] += np.int32(1)
+
+
+@njit(nogil=True)
+def _bin_of(exact: Any, edges: Any) -> Any:
+    place = min(max(np.int64(np.floor(exact * BINS_PER_UNIT)) - FIRST_EDGE, 0), BINS - 1)
+    while place > 0 and exact < edges[place]:
+        place -= 1
+    while place < BINS - 1 and exact >= edges[place + 1]:
+        place += 1
+    return place
+
+
+@kernel(BITS, FLOATS_2, FLOATS_2, DOUBLE, DOUBLES, WORDS_2)
+def bin_scores(bits: Any, prototypes: Any, scores: Any, band: Any, edges: Any, histograms: Any) -> None:
+    """Add scores to (C, BINS) histograms; those within a band of an edge are settled."""
+    # In units of a bin; the second term covers the roundings of the two operations on floats up to 2048.
+    near = np.float32(band * BINS_PER_UNIT * 1.001 + 4 * 2048 * 2.0**-24)
+    settled, places = np.int32(1 << 30), np.empty(_CONCEPTS_AT_ONCE, np.int32)
+    flat, width, concepts = histograms.reshape(-1), histograms.shape[1], len(prototypes)
+    for start in range(0, concepts, _CONCEPTS_AT_ONCE):
+        here = min(_CONCEPTS_AT_ONCE, concepts - start)
+        for r in range(len(bits)):
+            row = scores[r, start : start + here]
+            for i in range(here):
+                place = row[i] * np.float32(BINS_PER_UNIT) - np.float32(FIRST_EDGE)
+                place = min(max(place, np.float32(0)), np.float32(BINS - 1))  # nothing may be written elsewhere
+                whole = np.int32(place)
+                part = place - np.float32(whole)
+                sure = np.int32(part > near) & np.int32(part < np.float32(1) - near)
+                places[i] = np.int32(whole | (sure * settled))
+            for i in range(here):
+                if places[i] >= settled:
+                    column = np.int64(places[i] - settled)
+                else:
+                    column = _bin_of(_exact(bits[r], prototypes[start + i]), edges)
+                flat[np.uint64((start + i) * width + column)] += np.int32(1)
 
 
 @njit(nogil=True)

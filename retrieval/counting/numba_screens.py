@@ -15,7 +15,7 @@ import numpy as np
 from . import numba_products as products
 from . import numba_scores as answers
 from .bands import float32_band, screen_bounds
-from .bins import EDGES
+from .bins import BINS, EDGES
 from .llvm_intrinsics import INTEGER_TILE_CONCEPTS, INTEGER_TILE_ROWS, TILE_CONCEPTS, TILE_ROWS
 from .tiles import Asked
 from .torch_products import ByteProduct
@@ -29,7 +29,7 @@ _ROUNDINGS = 3e-7
 # Rows of memory are this many numbers longer than the dimension, so that they do not all fall into the same cache sets.
 _PAD = 16
 _GREATEST_INT32 = 2.0**30.95
-_MOST_BUCKETS = len(EDGES)
+_MOST_BUCKETS = 2048
 
 
 @dataclass(eq=False)
@@ -66,7 +66,7 @@ class Sums:
     between
         (C, T + 1) int32, for many: rows that reach exactly so many of them.
     bins
-        (C, edges + 1) int32, the same for the histogram's edges.
+        (C, BINS) int32, histograms.
     """
 
     counts: np.ndarray
@@ -113,22 +113,21 @@ class Ladder:
     def __init__(self, thresholds: np.ndarray, band: float) -> None:
         self._order = np.argsort(thresholds, axis=1, kind="stable")
         self.thresholds = np.take_along_axis(thresholds, self._order, axis=1)
-        end = np.full((len(thresholds), 1), np.float32(np.inf))
+        beyond = np.full((len(thresholds), 1), np.float32(np.inf))
         self.lower, self.upper = (
-            np.concatenate([bound, end], axis=1) for bound in screen_bounds(self.thresholds, band)
+            np.concatenate([bound, beyond], axis=1) for bound in screen_bounds(self.thresholds, band)
         )
         buckets = min(_MOST_BUCKETS, 4 * thresholds.shape[1])
-        self.per_unit = (buckets - 1) / (EDGES[-1] - EDGES[0])
-        self.origin = EDGES[0] - 0.5 / self.per_unit  # so that the histogram's edges are the middles of its buckets
+        self.origin, last = self.thresholds.min() - 1e-3, self.thresholds.max() + 1e-3
+        self.per_unit = buckets / (last - self.origin)
         # What a bucket holds, and the roundings in finding it; scores beyond either end fall into the last one there.
         ends = self.origin + np.arange(buckets + 1) / self.per_unit
         self.first = np.zeros((len(thresholds), buckets), np.int32)
-        last = np.zeros((len(thresholds), buckets), np.int32)
+        end = np.full((len(thresholds), buckets), thresholds.shape[1], np.int32)
         for concept, upper in enumerate(self.upper[:, :-1]):
             self.first[concept, 1:] = np.searchsorted(upper, ends[1:-1] - 2e-6, side="right")
-            last[concept, :-1] = np.searchsorted(upper, ends[1:-1] + 2e-6, side="right")
-        last[:, -1] = thresholds.shape[1]
-        self.steps = int((last - self.first).max())
+            end[concept, :-1] = np.searchsorted(upper, ends[1:-1] + 2e-6, side="right")
+        self.steps = int((end - self.first).max())
 
     def fill(self, bits: np.ndarray, prototypes: np.ndarray, scores: np.ndarray, between: np.ndarray) -> None:
         """Count the rows of a strip between one threshold and the next."""
@@ -190,16 +189,16 @@ class FloatScreen:
             thresholds = thresholds[:, :0]
         self._thresholds = np.array(thresholds.T, order="C")
         self._lower, self._upper = screen_bounds(self._thresholds, self.band)
-        self._edges = Ladder(EDGES[None], self.band) if asked.histogram else None
+        self._edges = EDGES.copy()  # one that numba takes
 
     def space(self, rows: int) -> _FloatSpace:
         """Make room for strips of so many rows."""
         concepts, dimension = self._prototypes.shape
-        ladders = [
-            None if ladder is None else np.zeros((concepts, ladder.thresholds.shape[1] + 1), np.int32)
-            for ladder in (self._ladder, self._edges)
-        ]
-        sums = Sums(np.zeros(self._thresholds.shape, np.int32), *ladders)
+        sums = Sums(np.zeros(self._thresholds.shape, np.int32))
+        if self._ladder is not None:
+            sums.between = np.zeros((concepts, self._asked.thresholds.shape[1] + 1), np.int32)
+        if self._asked.histogram:
+            sums.bins = np.zeros((concepts, BINS), np.int32)
         if self._few:
             return _FloatSpace(sums, np.zeros((1, dimension), np.float32), np.empty((rows, concepts), np.float32))
         rows = whole(rows, TILE_ROWS)
@@ -219,9 +218,10 @@ class FloatScreen:
             answers.count_at_floats(
                 bits, prototypes, scores, self._thresholds, self._lower, self._upper, space.sums.counts
             )
-        for ladder, between in ((self._ladder, space.sums.between), (self._edges, space.sums.bins)):
-            if ladder is not None and between is not None:
-                ladder.fill(bits, prototypes, scores, between)
+        if self._ladder is not None and space.sums.between is not None:
+            self._ladder.fill(bits, prototypes, scores, space.sums.between)
+        if space.sums.bins is not None:
+            answers.bin_scores(bits, prototypes, scores, self.band, self._edges, space.sums.bins)
         if asked.best:
             answers.best_of_rows(bits, prototypes, scores, self.band, strip.best_concepts, strip.best_similarities)
         if not asked.pairs or strip.floors is None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tailwag.retrieval.counting import Asked, similarities
 from tailwag.retrieval.counting.backends import why_not
-from tailwag.retrieval.counting.bins import EDGES, bin_of
+from tailwag.retrieval.counting.bins import BINS, EDGES, bin_of
 from tailwag.retrieval.counting.numba_form import NumbaBackend
 from tailwag.retrieval.counting.reference import ReferenceCounter
 from tests.corpora import clustered_unit, random_unit, unit
@@ -24,7 +24,7 @@ from .test_counting_exactness import KINDS, assert_same
 if why_not("numba") is not None:
     pytest.skip(f"numba: {why_not('numba')}", allow_module_level=True)
 
-from tailwag.retrieval.counting import llvm_intrinsics, numba_compiling, numba_counter, torch_products
+from tailwag.retrieval.counting import llvm_intrinsics, numba_compiling, numba_counter, numba_scores, torch_products
 from tailwag.retrieval.counting import numba_products as products
 from tailwag.retrieval.counting.numba_screens import ByteScreen, FloatScreen, Ladder, ShortScreen, Strip
 
@@ -321,10 +321,19 @@ def test_a_ladder_counts_what_searching_counts(thresholds, scores):
     np.testing.assert_array_equal(ladder.counts(between)[0], [(exact >= step).sum() for step in steps[0]])
 
 
-def test_the_histograms_ladder_takes_one_step():
-    assert Ladder(EDGES[None], 1e-5).steps == 1
-    middles = (EDGES[:-1] + EDGES[1:]) / 2
-    np.testing.assert_array_equal(bin_of(middles), np.arange(len(middles)))
+def test_a_ladder_of_even_thresholds_takes_one_step():
+    assert Ladder(np.linspace(-1, 1, 201)[None], 1e-5).steps == 1
+    assert Ladder(np.linspace(0.25, 0.26, 50)[None], 1e-5).steps == 1
+
+
+def test_scores_on_an_edge_are_binned_as_searching_bins_them():
+    """Numbers near every edge that float16 has, one float16 to either side: exact as they are, of any length."""
+    near = np.unique(EDGES[10:-10].astype(np.float16))
+    numbers = np.unique(np.concatenate([near, np.nextafter(near, np.float16(-2)), np.nextafter(near, np.float16(2))]))
+    bits, scores = numbers[:, None].view(np.uint16), numbers[:, None].astype(np.float32)
+    histogram = np.zeros((1, BINS), np.int32)
+    numba_scores.bin_scores(bits, np.ones((1, 1), np.float32), scores, 1e-5, EDGES.copy(), histogram)
+    np.testing.assert_array_equal(histogram[0], np.bincount(bin_of(numbers.astype(np.float64)), minlength=BINS))
 
 
 def test_without_a_place_for_the_cache_it_compiles_all_the_same(monkeypatch):
