@@ -1,4 +1,5 @@
-/* The kernel itself, for one instruction set. Included by kernel.c once for each, with these macros:
+/* The kernel itself, for one instruction set. Included by kernel.c once for each, with these macros, which it
+ * undefines:
  *
  *   NAME(x)  the name x of this version          TARGET   the function attribute that allows its instructions
  *   W        32-bit lanes of a vector            MR       rows of a register tile (2 vectors of concepts wide)
@@ -674,3 +675,18 @@ static const CountRows NAME(products)[] = {NAME(count_rows_dots), NAME(count_row
 #undef Ints
 #undef INLINE
 #undef NR
+
+/* For the next set. */
+#undef NAME
+#undef TARGET
+#undef W
+#undef MR
+#undef LOAD_HALVES
+#undef ROUND
+#undef SPLAT_FLOAT
+#undef SPLAT_WORD
+#undef LOW_DOUBLES
+#undef HIGH_DOUBLES
+#undef BITS
+#undef DOT16
+#undef DOT8

@@ -22,7 +22,7 @@
 enum { RUN = 64, ROWS_A_STRIP = 96, ALIGNMENT = 64 };
 
 /* Histograms that lie 2048 counts apart would share their lines of the first-level cache. */
-enum { BIN_STRIDE = BINS + 16 }; /* also in compiled.py */
+enum { BIN_STRIDE = BINS + 16 }; /* also in kernel_library.py */
 
 #define PADDED(dimension) (((dimension) + 15) / 16 * 16)
 
@@ -120,19 +120,6 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #define DOT16(acc, a, b) PORTABLE_DOT(dot_of_shorts, acc, a, b)
 #define DOT8(acc, a, b) PORTABLE_DOT(dot_of_bytes, acc, a, b)
 #include "body.h"
-#undef NAME
-#undef TARGET
-#undef W
-#undef MR
-#undef LOAD_HALVES
-#undef ROUND
-#undef SPLAT_FLOAT
-#undef SPLAT_WORD
-#undef LOW_DOUBLES
-#undef HIGH_DOUBLES
-#undef BITS
-#undef DOT16
-#undef DOT8
 
 #ifdef X86
 
@@ -151,19 +138,6 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 /* Without a saturating pair sum there is no int8 product here; int16 is as quick and far finer. */
 #define DOT8(acc, a, b) PORTABLE_DOT(dot_of_bytes, acc, a, b)
 #include "body.h"
-#undef NAME
-#undef TARGET
-#undef W
-#undef MR
-#undef LOAD_HALVES
-#undef ROUND
-#undef SPLAT_FLOAT
-#undef SPLAT_WORD
-#undef LOW_DOUBLES
-#undef HIGH_DOUBLES
-#undef BITS
-#undef DOT16
-#undef DOT8
 
 #define NAME(x) x##_avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
@@ -179,23 +153,10 @@ static inline int32_t dot_of_bytes(int32_t a, int32_t b) {
 #define DOT16(acc, a, b) ((Ints)_mm512_dpwssd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 #define DOT8(acc, a, b) ((Ints)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 #include "body.h"
-#undef NAME
-#undef TARGET
-#undef W
-#undef MR
-#undef LOAD_HALVES
-#undef ROUND
-#undef SPLAT_FLOAT
-#undef SPLAT_WORD
-#undef LOW_DOUBLES
-#undef HIGH_DOUBLES
-#undef BITS
-#undef DOT16
-#undef DOT8
 
 #endif
 
-/* The instruction sets, slowest first; the same numbers stand in compiled.py. */
+/* The instruction sets, slowest first; the same numbers stand in kernel_library.py. */
 enum { PORTABLE = 0, AVX2 = 1, AVX512_VNNI = 2 };
 
 #if defined(_WIN32)

@@ -1,4 +1,4 @@
-/* What a caller hands over for one tile of rows, and what the kernel leaves there. The twin of `compiled.py`. */
+/* What a caller hands over for one tile of rows, and what the kernel leaves there. The twin of `kernel_library.py`. */
 
 #ifndef TAILWAG_TILE_H
 #define TAILWAG_TILE_H
@@ -7,7 +7,7 @@
 
 enum { BINS = 2048, BINS_PER_UNIT = 1000, FIRST_EDGE = -1024 };
 
-/* How the product is made; the same numbers stand in compiled.py. */
+/* How the product is made; the same numbers stand in kernel_library.py. */
 enum { DOTS = 0, FLOAT32 = 1, INT16 = 2, INT8 = 3 };
 
 /* Pairs that one thread found, ordered by row. */
