@@ -54,11 +54,11 @@ def with_tables(page: Path) -> str:
     def table(found: re.Match[str]) -> str:
         written = json.loads((DOCS.parent / "perf" / "results" / found[2]).read_text("utf-8"))["table"]
         rows = [written["headings"], ["---"] * len(written["headings"]), *written["rows"]]
-        return found[1] + "".join(f"| {' | '.join(row)} |\n" for row in rows) + found[3]
+        lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        return f"{found[1]}\n{lines}\n{found[3]}"
 
-    return re.sub(
-        r"(<!-- from perf/results/(\S+) -->\n\n).*?(\n<!-- end -->)", table, page.read_text("utf-8"), flags=re.S
-    )
+    # Up to the first end: whatever lies beyond is the page's own.
+    return re.sub(r"(<!-- from perf/results/(\S+) -->\n).*?(<!-- end -->)", table, page.read_text("utf-8"), flags=re.S)
 
 
 def main() -> int:
