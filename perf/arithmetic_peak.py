@@ -43,7 +43,7 @@ int main(void) {
         __asm__ volatile(F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) ::: USED);
     double middle = now();
     for (long k = 0; k < n; k++)
-        __asm__ volatile(M(14,0) M(15,1) M(14,2) M(15,3) M(14,4) M(15,5) 
+        __asm__ volatile(M(14,0) M(15,1) M(14,2) M(15,3) M(14,4) M(15,5)
             M(14,6) M(15,7) M(14,8) M(15,9) M(14,10) M(15,11) ::: USED);
     double end = now();
     printf("%f %f", n * 12.0 * 16 / (middle - start) / 1e9, n * 12.0 * 32 / (end - middle) / 1e9);
