@@ -1,0 +1,1 @@
+"""Frequencies beside frequencies: pretraining sets compared by name, and the shape of one long tail."""

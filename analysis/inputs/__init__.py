@@ -1,0 +1,5 @@
+"""What an analysis starts from: accuracies per concept, frequencies per concept, and the points that join them by name."""
+
+from .points import Accuracies, Exclusion, Frequencies, Points
+
+__all__ = ["Accuracies", "Exclusion", "Frequencies", "Points"]
