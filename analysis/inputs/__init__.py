@@ -1,4 +1,4 @@
-"""What an analysis starts from: accuracies per concept, frequencies per concept, and the points that join them by name."""
+"""What an analysis starts from: accuracies and frequencies of concepts, and the points that join them by name."""
 
 from .points import Accuracies, Exclusion, Frequencies, Points
 

@@ -1,6 +1,6 @@
-"""The three tables of an analysis: accuracies, frequencies, and the points that join them; and what was left out of them.
+"""The three tables of an analysis: accuracies, frequencies, the points that join them; and what was left out of them.
 
-Not here: reading them from files (one module a layout), joining by name (`joining.py`), what is fitted to them (`fits`).
+Not here: reading them from files (one module a layout), joining by name (`joining.py`), what is fitted (`fits`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Every value is a share between 0 and 1, whatever the file had; `task` is the test set. n is nan where nobody says.
 ACCURACY_COLUMNS = ("model", "pretraining", "task", "concept", "metric", "value", "n")
-# `task` is "" for a count that holds for every test set. rows, estimate, lower and upper are nan, grade "" where unknown.
+# `task` is "" for a count that holds for every test set. Unknown rows, estimate, lower, upper are nan; a grade is "".
 FREQUENCY_COLUMNS = ("pretraining", "side", "task", "concept", "count", "rows", "estimate", "lower", "upper", "grade")
 POINT_COLUMNS = (
     "model",
@@ -109,8 +109,8 @@ class Points:
     Attributes
     ----------
     table
-        The columns `POINT_COLUMNS` in that order, those of both tables; ``frequency`` is the estimate where there is one
-        and the count where there is none. ``lower`` and ``upper`` are the ends of its interval, nan without one.
+        The columns `POINT_COLUMNS` in that order, those of both tables; ``frequency`` is the estimate where there is
+        one and the count where there is none. ``lower`` and ``upper`` are the ends of its interval, nan without one.
     exclusions
         Those of both tables, and every name that met no partner.
     """
