@@ -55,7 +55,11 @@ class _Thresholds:
 @click.command()
 @click.argument("corpus")
 @click.argument("concept", required=False)
-@click.option("--concepts", metavar="NAME|FILE", help="A shipped set, a TOML file, or a text file with a name a line.")
+@click.option(
+    "--concepts",
+    metavar="NAME|FILE",
+    help="A set by name (imagenet, world, ...), or a file: TOML, text with a name a line, JSON of counts or classes.",
+)
 @click.option(
     "--examples", is_flag=True, help="With --concepts: prototypes from the example images that the file names."
 )
@@ -319,6 +323,8 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, ima
     if concept is not None:
         return query_concepts(concept, template)
     loaded = load_concepts(concepts or "")
+    for note in loaded.notes:
+        click.echo(f"tailwag: {loaded.name}: {note}", err=True)
     if template is None:
         return loaded
     # One that is asked for here goes before those that the file gives to the set and to single concepts.

@@ -1,10 +1,11 @@
-"""The TOML of a concept set: reading it, and finding all of its mistakes at once.
+"""The TOML of a concept set: reading it and finding all of its mistakes at once, and writing it.
 
 Not here: what a concept is, and where sets are found (`concepts.py`).
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -93,6 +94,32 @@ def parse_concepts(content: str, where: str, folder: Path, name: str) -> Concept
     templates = _texts(file.templates)
     refuse(where, list(find_mistakes(concepts, templates)))
     return ConceptSet(file.name or name, concepts, templates if templates is not None else "plain", file.description)
+
+
+def format_concepts(concepts: ConceptSet) -> str:
+    """Write a concept set as the TOML that `parse_concepts` reads; its notes become comments."""
+    lines = [*(f"# {note}" for note in concepts.notes), f"name = {_toml(concepts.name)}"]
+    if concepts.description:
+        lines.append(f"description = {_toml(concepts.description)}")
+    lines.append(f"templates = {_toml(concepts.templates)}")
+    for concept in concepts:
+        lines += ["", "[[concept]]", f"name = {_toml(concept.name)}"]
+        images = tuple(map(str, concept.images))
+        for key, value in (
+            ("synonyms", concept.synonyms),
+            ("templates", concept.templates),
+            ("definition", concept.definition),
+            ("images", images),
+            ("family", concept.family),
+        ):
+            if value:
+                lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | tuple[str, ...]) -> str:
+    """A text or a list of texts: JSON's way to write them is TOML's too, but for the character 127."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _readable_concepts(values: dict[str, Any]) -> list[Concept]:

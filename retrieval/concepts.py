@@ -1,13 +1,14 @@
 """Concepts and sets of them: names, synonyms, prompt templates; finding a set by name or file.
 
-Not here: the TOML that people write (`concept_file.py`), turning concepts into vectors (`prototypes.py`).
+Not here: the TOML that people write (`concept_file.py`), the names in others' files (`concept_names.py`), turning
+concepts into vectors (`prototypes.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from tailwag.errors import BadInput, NotFound
 
 DEFAULT_TEMPLATE = "a photo of a {}"
+IMAGENET = "imagenet"
 # Sets of templates that a file can name instead of listing them; all but the first are open_clip's own.
 TEMPLATE_SETS = {
     "plain": (DEFAULT_TEMPLATE,),
@@ -70,6 +72,8 @@ class ConceptSet:
         Templates holding ``{}``, or the name of a set of them (`TEMPLATE_SETS`).
     description
         What the set is, for people.
+    notes
+        What reading it left out or named otherwise than its source, one sentence each.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class ConceptSet:
     concepts: tuple[Concept, ...]
     templates: str | tuple[str, ...] = "plain"
     description: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         refuse(f"concept set {self.name!r}", list(find_mistakes(self.concepts, self.templates)))
@@ -110,7 +115,7 @@ class ConceptSet:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise NotFound(f"concept set {self.name!r} has no concept {name!r}{hint}")
-        return ConceptSet(self.name, tuple(known[name] for name in names), self.templates, self.description)
+        return replace(self, concepts=tuple(known[name] for name in names))
 
 
 def fold(name: str) -> str:
@@ -212,9 +217,10 @@ def templates_from(template: str) -> str | tuple[str, ...]:
 
 
 def shipped_concepts() -> list[str]:
-    """Name the concept sets that ship with tailwag."""
+    """Name the concept sets that need no file: those that ship with tailwag, and `imagenet`, which is open_clip's."""
     folder = resources.files("tailwag.configs") / "concepts"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    files = [entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return sorted([*files, IMAGENET])
 
 
 def load_concepts(name_or_path: str | Path) -> ConceptSet:
@@ -223,7 +229,8 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
     Parameters
     ----------
     name_or_path
-        The name of a shipped set (`shipped_concepts`), a TOML file, or a text file with one name a line.
+        The name of a shipped set (`shipped_concepts`), a TOML file, a JSON file of counts, accuracies or class names
+        (`concept_names.py`), or a text file with one name a line.
 
     Raises
     ------
@@ -233,8 +240,11 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
         With every mistake of the file.
     """
     from .concept_file import parse_concepts  # here, since pydantic is imported with it
+    from .concept_names import imagenet_concepts, parse_names
 
     name = str(name_or_path)
+    if name == IMAGENET:
+        return imagenet_concepts()
     if name in shipped_concepts():
         source = resources.files("tailwag.configs") / "concepts" / f"{name}.toml"
         return parse_concepts(source.read_text("utf-8"), f"shipped set {name!r}", Path(), name)
@@ -249,6 +259,8 @@ def load_concepts(name_or_path: str | Path) -> ConceptSet:
         raise BadInput(f"{path} cannot be read ({error.strerror}): pass a file that can") from error
     if path.suffix == ".toml":
         return parse_concepts(content, str(path), path.parent, path.stem)
+    if path.suffix == ".json":
+        return parse_names(content, str(path), path.stem)
     lines = [line.strip() for line in content.splitlines()]
     names = [line for line in lines if line]
     if not names:

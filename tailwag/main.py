@@ -24,6 +24,7 @@ COMMANDS = {
     "info": "tailwag.retrieval.commands:info",
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
+    "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",
     "sketch": "tailwag.retrieval.estimate_commands:sketch",
     "verify": "tailwag.retrieval.record_commands:verify",
