@@ -9,6 +9,7 @@ from __future__ import annotations
 from .backends import BACKENDS, Backend, TileCounter, choose_backend
 from .controls import Control, chosen_rows, sample, where
 from .engine import count
+from .overlap import Overlap
 from .query import CountQuery, Mentions, check_thresholds
 from .reference import similarities
 from .result import Count, CountResult, Partial
@@ -25,6 +26,7 @@ __all__ = [
     "CountQuery",
     "CountResult",
     "Mentions",
+    "Overlap",
     "Pairs",
     "Partial",
     "RowBest",

@@ -138,6 +138,7 @@ def make_result(
         mention_histogram=tally.mention_histogram,
         both_counts=tally.both_counts,
         margin_counts=tally.margin_counts,
+        overlap=tally.overlap(),
         best=tally.best(),
         top=tally.top(),
         partials=partials,

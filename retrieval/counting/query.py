@@ -77,6 +77,8 @@ class CountQuery:
         How many of each prototype's most similar rows are wanted.
     partials
         Whether the counts of each part of the table are kept, with a digest of its vectors.
+    overlap
+        Whether rows are counted that have a hit for any concept, that name any, and that are a hit for one they name.
 
     Examples
     --------
@@ -96,6 +98,7 @@ class CountQuery:
     best: int
     top_k: int
     partials: bool
+    overlap: bool
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class CountQuery:
         best: int = 0,
         top_k: int = 0,
         partials: bool = False,
+        overlap: bool = False,
     ) -> None:
         """Check and keep the question.
 
@@ -125,7 +129,7 @@ class CountQuery:
             ``"image"`` or ``"text"``.
         threshold_sources
             One text a concept, or one for all.
-        control, histogram, mentions, margin, best, top_k, partials
+        control, histogram, mentions, margin, best, top_k, partials, overlap
             See the attributes.
         other_thresholds
             Like `thresholds`, and as many.
@@ -133,7 +137,8 @@ class CountQuery:
         Raises
         ------
         BadInput
-            For a threshold that is not a number in [-1, 1], an unknown side, or shapes that do not fit.
+            For a threshold that is not a number in [-1, 1], an unknown side, shapes that do not fit, or an overlap
+            without mentions.
         """
         check_side(side)
         concepts = len(prototypes)
@@ -150,6 +155,8 @@ class CountQuery:
             raise BadInput(f"a margin is a distance of at least 0 between similarities, and {margin:g} was given")
         if best < 0 or top_k < 0:
             raise BadInput(f"best and top_k say how many are wanted, and {min(best, top_k)} was given")
+        if overlap and mentions is None:
+            raise BadInput("an overlap is one of hits with mentions: give the mentions too")
         if mentions is not None:
             foreign = mentions.concepts[(mentions.concepts < 0) | (mentions.concepts >= concepts)]
             if len(foreign):
@@ -167,18 +174,29 @@ class CountQuery:
             ("best", min(best, concepts)),
             ("top_k", top_k),
             ("partials", partials),
+            ("overlap", overlap),
         ):
             object.__setattr__(self, field, value)
 
+    @property
+    def overlap_by_best(self) -> bool:
+        """Whether each row's best prototype tells if it has a hit: only where all concepts share their thresholds."""
+        return self.overlap and bool((self.thresholds == self.thresholds[:1]).all())
+
+    @property
+    def needs_hits(self) -> bool:
+        """Whether every single hit must be known, and not their number alone."""
+        return self.other_thresholds is not None or (self.overlap and not self.overlap_by_best)
+
     def asked(self) -> Asked:
         """Say what a backend must find out of each tile to answer this."""
-        margin_alone = self.margin is not None and self.other_thresholds is None and not self.top_k
-        needs_row_best = self.margin is not None and not margin_alone
+        margin_alone = self.margin is not None and not self.needs_hits and not self.top_k
+        needs_row_best = (self.margin is not None and not margin_alone) or self.overlap_by_best
         return Asked(
             self.thresholds,
             self.histogram,
             max(self.best, 1) if needs_row_best else self.best,
-            pairs=self.margin is not None or self.other_thresholds is not None or self.top_k > 0,
+            pairs=self.margin is not None or self.needs_hits or self.top_k > 0,
             within=self.margin if margin_alone else None,
         )
 

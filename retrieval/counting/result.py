@@ -13,6 +13,7 @@ import numpy as np
 
 from ...embed.corpus import Side
 from ...embed.space import Space
+from .overlap import Overlap
 from .tally import RowBest, TopRows
 
 # What may be counted of the hits: the fields of a `Count`, in words.
@@ -148,6 +149,8 @@ class CountResult:
         (C, T) int64: hits whose other side reaches its threshold too.
     margin_counts
         (C, T) int64: hits that lie within the margin of their row's best concept.
+    overlap
+        The rows where hits and mentions meet.
     best
         The best concepts of every row.
     top
@@ -175,6 +178,7 @@ class CountResult:
     mention_histogram: np.ndarray | None = None
     both_counts: np.ndarray | None = None
     margin_counts: np.ndarray | None = None
+    overlap: Overlap | None = None
     best: RowBest | None = None
     top: TopRows | None = None
     partials: tuple[Partial, ...] = ()

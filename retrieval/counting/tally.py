@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bins import BINS, bin_of
+from .overlap import Overlap, OverlapTally
 from .query import CountQuery
 from .tiles import Pairs, TileAnswer
 
@@ -68,6 +69,7 @@ class Tally:
         self.mention_histogram = np.zeros((concepts, BINS), dtype=np.int64) if named else None
         self.both_counts = np.zeros(shape, dtype=np.int64) if query.other_thresholds is not None else None
         self.margin_counts = np.zeros(shape, dtype=np.int64) if query.margin is not None else None
+        self._overlap = OverlapTally(query) if query.overlap else None
         self._best: list[RowBest] = []
         self._top = _TopRows(concepts, query.top_k) if query.top_k else None
         self._least = query.thresholds.min(axis=1)
@@ -76,7 +78,7 @@ class Tally:
         """(C,) float64: pairs below these cannot matter any more."""
         query = self._query
         floors = np.full(len(query.prototypes), np.inf)
-        if query.margin is not None or query.other_thresholds is not None:
+        if query.margin is not None or query.needs_hits:
             floors = self._least
         return floors if self._top is None else np.minimum(floors, self._top.floors())
 
@@ -103,7 +105,7 @@ class Tally:
             concepts, best = answer.best.concepts[:, : query.best], answer.best.similarities[:, : query.best]
             self._best.append(RowBest(offsets, concepts, best))
         if query.mentions is not None:
-            self._add_mentions(offsets, rows)
+            self._add_mentions(offsets, rows, answer)
         if answer.pairs is not None:
             self._add_pairs(offsets, other, answer, answer.pairs)
 
@@ -120,6 +122,8 @@ class Tally:
         ):
             if mine is not None and theirs is not None:
                 mine += theirs
+        if self._overlap is not None and other._overlap is not None:
+            self._overlap.merge(other._overlap)
         # Each part holds consecutive rows, in order, so that ordering the parts orders the rows.
         self._best = sorted(self._best + other._best, key=lambda part: part.offsets[0] if len(part.offsets) else -1)
         if self._top is not None and other._top is not None:
@@ -148,7 +152,11 @@ class Tally:
         """Give the most similar rows of all prototypes, or None if they were not asked for."""
         return None if self._top is None else TopRows(self._top.offsets.copy(), self._top.similarities.copy())
 
-    def _add_mentions(self, offsets: np.ndarray, rows: np.ndarray) -> None:
+    def overlap(self) -> Overlap | None:
+        """Give where hits and mentions meet, or None if that was not asked for."""
+        return None if self._overlap is None else self._overlap.finish()
+
+    def _add_mentions(self, offsets: np.ndarray, rows: np.ndarray, answer: TileAnswer) -> None:
         mentions = self._query.mentions
         if mentions is None or self.mention_counts is None or self.mention_histogram is None or not len(offsets):
             return
@@ -159,6 +167,8 @@ class Tally:
         exact = pair_similarities(rows, places, self._prototypes, concepts)
         np.add.at(self.mention_histogram, (concepts, bin_of(exact)), 1)
         np.add.at(self.mention_counts, concepts, (exact[:, None] >= self._query.thresholds[concepts]).astype(np.int64))
+        if self._overlap is not None:
+            self._overlap.add(len(rows), answer, places, concepts, exact)
 
     def _add_pairs(self, offsets: np.ndarray, other: np.ndarray | None, answer: TileAnswer, pairs: Pairs) -> None:
         query = self._query

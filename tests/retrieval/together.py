@@ -44,6 +44,7 @@ def everything(corpus, **changes):
         "top_k": 7,
         "partials": True,
     }
+    asked["overlap"] = changes.get("mentions", asked["mentions"]) is not None
     prototypes = make_prototypes(clustered_unit(6, DIMENSION, seed=3))
     return CountQuery(prototypes, [0.2, 0.3], **{**asked, **changes})
 
@@ -52,7 +53,7 @@ def assert_same_result(found, expected):
     assert found.rows == expected.rows
     for field in ("counts", "histogram", "mention_counts", "mention_histogram", "both_counts", "margin_counts"):
         np.testing.assert_array_equal(getattr(found, field), getattr(expected, field), err_msg=field)
-    for field in ("best", "top"):
+    for field in ("overlap", "best", "top"):
         one, other = getattr(found, field), getattr(expected, field)
         assert (one is None) == (other is None)
         for name in vars(other) if other is not None else ():
