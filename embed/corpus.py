@@ -244,6 +244,28 @@ class Corpus:
                 f"column {name!r} of corpus {self.name!r} cannot be read: {first_line(error)}"
             ) from error
 
+    def text_pieces(self, name: str, rows: int = 1 << 16) -> Iterator[Any]:
+        """Read one column of texts piece by piece, as `pyarrow.Array`, in the order of `scan`.
+
+        Raises
+        ------
+        TailwagError
+            When it cannot be read, or fewer rows come than the table holds.
+        """
+        read = 0
+        try:
+            for batch in self._dataset.to_batches(columns=[name], batch_size=rows):
+                read += len(batch)
+                yield batch.column(0)
+        except (OSError, ValueError) as error:
+            raise TailwagError(
+                f"column {name!r} of corpus {self.name!r} cannot be read: {first_line(error)}"
+            ) from error
+        if read != len(self):
+            raise TailwagError(
+                f"column {name!r} of corpus {self.name!r} gave {read:,} of {len(self):,} rows: read it again"
+            )
+
     def keys(self, condition: str) -> list[str]:
         """Give the keys of the rows that fulfil an SQL condition."""
         return self._dataset.to_table(columns=["key"], filter=condition).column(0).to_pylist()
