@@ -14,6 +14,7 @@ DATA = (
     "tailwag/configs/models.toml",
     "tailwag/configs/concepts/world.toml",
     "tailwag/retrieval/search_page.html",
+    "tailwag/analysis/report/fit_report.html",
     "tailwag/benchmarks/demo_report.html",
     "tailwag/benchmarks/world/model/open_clip_config.json",
     "tailwag/benchmarks/world/model/open_clip_model.safetensors",

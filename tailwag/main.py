@@ -26,6 +26,7 @@ COMMANDS = {
     "count": "tailwag.retrieval.commands:count",
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",
+    "fit": "tailwag.analysis.commands:fit",
     "sketch": "tailwag.retrieval.estimate_commands:sketch",
     "verify": "tailwag.retrieval.record_commands:verify",
     "diff": "tailwag.retrieval.record_commands:diff",

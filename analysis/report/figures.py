@@ -1,0 +1,30 @@
+"""Which figures a report has for print, by the names of their files.
+
+Not here: how each is drawn (one module a question).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .cell import Cell
+from .relation import relation_figure
+from .sets import between_figure, by_set_figure
+from .zeros import zeros_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figures_of(cells: Sequence[Cell]) -> list[tuple[str, Callable[[], Figure]]]:
+    """Name every figure of some cells, with what draws it."""
+    several_sets = any(len(cell.sets) > 1 for cell in cells)
+    wanted = [
+        ("published-and-within", relation_figure, True),
+        ("slopes-by-set", by_set_figure, any(each.fitted for cell in cells for each in cell.sets)),
+        ("between-and-within", between_figure, several_sets),
+        ("zeros", zeros_figure, any((cell.counts == 0).any() for cell in cells)),
+    ]
+    return [(name, partial(make, cells)) for name, make, there in wanted if there]

@@ -1,0 +1,113 @@
+"""What the report of a study says: title, comparison, drawings, every number, what was left out.
+
+Not here: the HTML (`page.py`), the figures' own data (one module a question).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from . import drawing as draw
+from .cell import Cell
+from .comparison import ladder
+from .contents import Drawing, ModelPart, Report, Table
+from .relation import relation
+from .sets import between_and_within, slopes_by_set
+from .study import Study
+from .zeros import zeros
+
+SHOWN_EXCLUSIONS = 200  # of each reason, on the page; all of them stand in the file
+_NUMBER_HEADINGS = ("quantity", "value", "interval", "p", "unit", "concepts", "test sets", "method", "note")
+
+
+def report_of(study: Study) -> Report:
+    """Say what a study found, as the contents of a page."""
+    fits = study.fits
+    cells = study.cells
+    names = ", ".join(cell.model for cell in cells)
+    return Report(
+        title=f"{names} on {fits.pretraining}" if len(cells) < 4 else f"{len(cells)} models on {fits.pretraining}",
+        subtitle=(
+            f"{fits.metric} of {len(set(zip(fits.points['task'], fits.points['concept'], strict=True))):,} concepts in "
+            f"{fits.points['task'].nunique()} test sets against {fits.side} counts"
+        ),
+        models=[_part(cell, number) for number, cell in enumerate(cells)],
+        numbers=_numbers(study),
+        numbers_note=(
+            "Slopes are in points of accuracy (0 to 100) for ten times the frequency. How each is made, and what it "
+            "takes for granted, stands beside it; p values are of the hypothesis that the value is nothing."
+        ),
+        exclusions=_exclusions(study),
+        exclusions_note=_exclusions_note(study),
+        command=study.request.command(),
+        configuration=json.dumps(study.request.configuration(), indent=2, ensure_ascii=False),
+    )
+
+
+def _part(cell: Cell, number: int) -> ModelPart:
+    return ModelPart(number, cell.model, ladder(cell), _sentences(cell), cell.flags, drawings(cell, number))
+
+
+def drawings(cell: Cell, number: int) -> list[Drawing]:
+    """Give every figure of one model for the page."""
+    found = (relation, slopes_by_set, between_and_within, zeros)
+    return [drawing for draw_it in found if (drawing := draw_it(cell, number)) is not None]
+
+
+def _sentences(cell: Cell) -> list[str]:
+    fit = cell.published
+    return [
+        f"{fit.zeros:,} of {fit.concepts:,} concepts have a count of zero. The bars show |r|: a mean over hundreds of "
+        "concepts hides how far single ones lie from it, and test sets with rare names are often also the hard ones."
+    ]
+
+
+def _numbers(study: Study) -> list[Table]:
+    several = len(study.cells) > 1
+    sections: dict[str, list[list[str]]] = {}
+    for number in study.fits.numbers:
+        row = [
+            number.quantity,
+            draw.number_text(number.value, 3),
+            draw.interval_text(number.lower, number.upper, 3),
+            p_text(number.p),
+            number.unit,
+            f"{number.points:,}" if number.points else "–",
+            f"{number.clusters}" if number.clusters else "–",
+            number.method,
+            number.note,
+        ]
+        sections.setdefault(number.section, []).append([number.model or "all", *row] if several else row)
+    headings = ("model", *_NUMBER_HEADINGS) if several else _NUMBER_HEADINGS
+    words = [headings.index(name) for name in ("model", "quantity", "unit", "method", "note") if name in headings]
+    return [Table(f"{section} ({len(rows)})", headings, rows, words) for section, rows in sections.items()]
+
+
+def p_text(p: float) -> str:
+    """Write a p value.
+
+    Examples
+    --------
+    >>> p_text(0.0312), p_text(1e-9), p_text(float("nan"))
+    ('0.031', '< 0.0001', '–')
+    """
+    if math.isnan(p):
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def _exclusions(study: Study) -> Table:
+    shown: dict[str, int] = {}
+    rows = []
+    for each in study.points.exclusions:
+        shown[each.reason] = shown.get(each.reason, 0) + 1
+        if shown[each.reason] <= SHOWN_EXCLUSIONS:
+            rows.append([each.reason, each.name, each.source, each.detail])
+    return Table("What was left out", ("reason", "name", "where", "detail"), rows, (0, 1, 2, 3))
+
+
+def _exclusions_note(study: Study) -> str:
+    told = "; ".join(f"{reason}: {number:,}" for reason, number in study.reasons)
+    cut = any(number > SHOWN_EXCLUSIONS for _, number in study.reasons)
+    return told + (f". The first {SHOWN_EXCLUSIONS} of each reason; all are in exclusions.csv." if cut else ".")
