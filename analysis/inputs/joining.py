@@ -11,7 +11,7 @@ from typing import Any
 from tailwag.errors import BadInput
 
 from .known_names import KnownNames
-from .points import POINT_COLUMNS, Accuracies, Exclusion, Frequencies, Points
+from .points import FREQUENCY_COLUMNS, POINT_COLUMNS, Accuracies, Exclusion, Frequencies, Points
 
 # pandas ships partial types under which half of a frame's methods are errors: inside, a frame is what tests say it is.
 Frame = Any
@@ -23,6 +23,8 @@ NO_COUNTS = "no counts of this test set"
 NO_PRETRAINING = "no counts of this pretraining set"
 NO_NAME = "a name without a letter or digit"
 TWO_VALUES = "several values under one name"
+WHOLE_SET = "a value of a whole test set"
+DIFFERENT_COUNTS = "different counts of one name"
 SAME_VALUE = "the same value under one name"
 _VALUES = ["count", "rows", "estimate", "lower", "upper", "grade"]
 
@@ -112,12 +114,11 @@ def join(
     return Points(points[list(POINT_COLUMNS)].reset_index(drop=True), tuple(dict.fromkeys(exclusions)))
 
 
-def pool(frequencies: Frequencies, *, names: KnownNames | None = None) -> Frequencies:
+def pool(frequencies: Frequencies, *, names: KnownNames | None = None, as_spelt: bool = False) -> Frequencies:
     """Make the counts of many test sets one list of concepts, which holds for every test set (task ``""``).
 
-    A concept of several test sets, by its folded name, stands once. Where their counts differ, since the sets spell it
-    differently and the words were searched as they were spelt, the largest is kept: the spelling that found most. Each
-    such name is listed.
+    A concept of several test sets stands once. Where their counts differ, since the sets spell it differently and words
+    were searched as they were spelt, the largest is kept: the spelling that found most. Each such name is listed.
 
     Parameters
     ----------
@@ -125,28 +126,28 @@ def pool(frequencies: Frequencies, *, names: KnownNames | None = None) -> Freque
         Of any number of test sets, sides and pretraining sets.
     names
         What is known of names; None loads what ships with tailwag.
+    as_spelt
+        Take every spelling for a concept of its own, as the paper's correlations of pretraining sets do.
 
     Returns
     -------
     Frequencies
-        The concept is the folded name.
+        The concept is the folded name, or the spelling.
     """
     names = KnownNames.load() if names is None else names
     exclusions = list(frequencies.exclusions)
     table: Frame = _named(frequencies.table, names, "counts", exclusions)
+    if as_spelt:
+        table["name"] = table["concept"]
     key = ["pretraining", "side", "name"]
     table["most"] = table["estimate"].fillna(table["count"])
-    table = table.sort_values("most", ascending=False, kind="stable")
-    varying = table.groupby(key, sort=False)["most"].agg(["min", "max"]).query("min != max")
+    varying: Frame = table.groupby(key, sort=False)["most"].agg(["min", "max"]).query("min != max")
     for (pretraining, side, name), low, high in varying.itertuples(name=None):
-        exclusions.append(
-            Exclusion(
-                f"counts, {pretraining} {side}", str(name), "different counts of one name", f"{low:g} to {high:g}"
-            )
-        )
-    table = table.drop_duplicates(key).sort_index()
+        source = f"counts, {pretraining} {side}".rstrip()
+        exclusions.append(Exclusion(source, str(name), DIFFERENT_COUNTS, f"{low:,.0f} to {high:,.0f}"))
+    table = table.sort_values("most", ascending=False, kind="stable").drop_duplicates(key).sort_index()
     table["concept"], table["task"] = table["name"], ""
-    return Frequencies(table[list(frequencies.table.columns)].reset_index(drop=True), tuple(dict.fromkeys(exclusions)))
+    return Frequencies(table[list(FREQUENCY_COLUMNS)].reset_index(drop=True), tuple(dict.fromkeys(exclusions)))
 
 
 def _refuse_whole_sets(accuracies: Accuracies) -> None:
@@ -168,7 +169,7 @@ def _named(table: Frame, names: KnownNames, source: str, exclusions: list[Exclus
     table["name"] = [known[pair] for pair in pairs_of_rows]
     for (task, concept), name in known.items():
         if not name:
-            exclusions.append(Exclusion(_source(source, task), concept, NO_NAME))
+            exclusions.append(Exclusion(_source(source, task), concept, NO_NAME if concept else WHOLE_SET))
     return table[table["name"] != ""]
 
 

@@ -39,11 +39,11 @@ def _stamp(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=64)  # a file of evaluations holds every model: asked for again by each
 def _read_json(path: Path, stamp: tuple[int, int]) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in content:
-                raise BadInput(f"{path}: the key {key!r} stands twice in one object: leave one of them")
-            content[key] = value
+        content = dict(pairs)
+        if len(content) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise BadInput(f"{path}: the key {twice!r} stands twice in one object: leave one of them")
         return content
 
     try:

@@ -5,34 +5,26 @@ Not here: joining them (`joining.py`), tables of other makers (`tidy.py`, `clip_
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
-from importlib import resources
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from tailwag.errors import BadInput, NotFound
 
 from .joining import NO_COUNTS
-from .json_files import read_counts, read_json, shares_of
+from .json_files import read_json, shares_of
 from .points import ACCURACY_COLUMNS, FREQUENCY_COLUMNS, Accuracies, Exclusion, Frequencies
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .release_files import CountFile, EvaluationFile, as_table, layout, models_in
 
 Task = Literal["classification", "retrieval"]
-NAMELESS = "a concept without a name"
 NO_MODEL = "no accuracies of this model"
 LET_IT_WAG = "let-it-wag"
 
 _COUNTS = "search_counts"
-_COUNTS_END = "_search_counts.json"
 _MISALIGNMENT_END = "_misalignment_degree.json"
-_MODEL_KEY = re.compile(r"backbone(?P<model>.+)_pretrained(?P<pretraining>.+)")
 
 
 @dataclass(frozen=True)
@@ -101,46 +93,36 @@ class Release:
             raise NotFound(f"{self.folder} has no folder {_COUNTS!r}: pass the folder that the release was put in")
 
     @cached_property
-    def _count_files(self) -> dict[tuple[str, str], Path]:
-        """Every file of counts by test set and the rest of its name: set names hold no underscore, the rest may."""
-        found = {}
-        for path in sorted((self.folder / _COUNTS).glob("*" + _COUNTS_END)):
-            test_set, _, rest = path.name.removesuffix(_COUNTS_END).partition("_")
-            found[test_set, rest] = path
-        return found
+    def _count_files(self) -> tuple[CountFile, ...]:
+        named = map(CountFile.named, sorted((self.folder / _COUNTS).glob("*.json")))
+        return tuple(one for one in named if one is not None)
+
+    @cached_property
+    def _evaluation_files(self) -> tuple[EvaluationFile, ...]:
+        folders = [self.folder / one["folder"] for one in layout()["tasks"].values()]
+        named = [EvaluationFile.named(path) for folder in folders for path in sorted(folder.glob("*.json"))]
+        return tuple(sorted((one for one in named if one is not None), key=lambda one: one.test_set))
 
     def test_sets(self, task: Task | None = None) -> tuple[str, ...]:
         """Name the test sets with evaluations of a task; None: those of either."""
-        if task is None:
-            return tuple(dict.fromkeys((*self.test_sets("classification"), *self.test_sets("retrieval"))))
-        layout = _layout()["tasks"][_known_task(task)]
-        found = set()
-        for prompts in layout["prompts"]:
-            end = layout["file"].format(set="", prompts=prompts)
-            found |= {path.name.removesuffix(end) for path in (self.folder / layout["folder"]).glob(f"*{end}")}
-        return tuple(sorted(name for name in found if "_" not in name))
+        tasks = list(layout()["tasks"]) if task is None else [_known_task(task)]
+        files = [one for each in tasks for one in self._evaluation_files if one.task == each]
+        return tuple(dict.fromkeys(one.test_set for one in files))
 
     def pretrainings(self) -> tuple[str, ...]:
         """Name the pretraining sets that counts are there for."""
-        ends = [re.escape(pattern).replace(re.escape("{threshold}"), r"[0-9.]+") for pattern in _searches().values()]
-        method = re.compile(f"(?P<pretraining>.+)_(?:{'|'.join(ends)})")
-        matches = (method.fullmatch(rest) for _, rest in self._count_files)
-        return tuple(sorted({match["pretraining"] for match in matches if match}))
+        return tuple(sorted({one.pretraining for one in self._count_files}))
 
     def models(self, pretraining: str | None = None, task: Task = "classification") -> tuple[str, ...]:
         """Name the models with evaluations of a task; those of one pretraining set, or all of them."""
-        found = set()
-        for test_set in self.test_sets(task):
-            for path in self._evaluation_files(task, test_set):
-                keys = (_split_key(key, path) for key in read_json(path))
-                found |= {model for model, own in keys if pretraining in (None, own)}
-        return tuple(sorted(found))
+        files = [one for one in self._evaluation_files if one.task == _known_task(task)]
+        every = {key for one in files for key in models_in(one.path)}
+        return tuple(sorted({model for model, own in every if pretraining in (None, own)}))
 
     def thresholds(self, pretraining: str, side: str = "joint") -> tuple[float, ...]:
         """Give the thresholds of the image tagger at which a pretraining set was counted; none for captions."""
-        pattern = re.escape(_searches()[_known_side(side)]).replace(re.escape("{threshold}"), r"([0-9.]+)")
-        matches = (re.fullmatch(f"{re.escape(pretraining)}_{pattern}", rest) for _, rest in self._count_files)
-        return tuple(sorted({float(match[1]) for match in matches if match and match.groups()}))
+        own = self._counts_of(pretraining, _known_side(side))
+        return tuple(sorted({one.threshold for one in own if one.threshold is not None}))
 
     def accuracies(
         self,
@@ -172,27 +154,22 @@ class Release:
         BadInput
             When a file has a name twice, is no JSON, or holds a value outside its unit's range.
         """
-        layout = _layout()["tasks"][_known_task(task)]
-        prompts = _known_prompts(layout, prompts)
-        wanted = [model] if isinstance(model, str) else list(model or self._models_of(pretraining, task))
-        metric = layout["metric"] if task == "classification" else _retrieval_metric(prompts)
+        files = self._evaluations(task, prompts, sets)
+        every = {key for one in files for key in models_in(one.path)}
+        wanted = [model] if isinstance(model, str) else list(model or self.models(pretraining, task))
+        for one in wanted or [""]:
+            if (one, pretraining) not in every:
+                raise _no_such_model(one, pretraining, every, self.folder / layout()["tasks"][task]["folder"])
         rows, exclusions = [], []
-        for test_set, path in self._evaluations(task, prompts, sets):
-            content = _by_model(path)
-            for one in wanted:
-                if (one, pretraining) not in content:
-                    if sets is None and any((one, pretraining) in _by_model(p) for p in self._files_of(task, prompts)):
-                        exclusions.append(Exclusion(path.name, f"{one}/{pretraining}", NO_MODEL))
-                        continue
-                    raise self._no_such_model(one, pretraining, content, path)
-                values = _entry(content[one, pretraining], layout["key"], path)
-                shares = shares_of(values, layout["values"], path)
-                for concept, share in shares.items():
-                    if not concept.strip():
-                        exclusions.append(Exclusion(path.name, concept, NAMELESS))
-                        continue
-                    rows.append((one, pretraining, test_set, concept, metric, share, float("nan")))
-        return Accuracies(_table(rows, ACCURACY_COLUMNS), _once(exclusions))
+        for one in wanted:
+            for file in files:
+                if (one, pretraining) not in models_in(file.path):
+                    exclusions.append(Exclusion(file.path.name, f"{one}/{pretraining}", NO_MODEL))
+                    continue
+                own, left_out = file.read(one, pretraining)
+                rows += own
+                exclusions += left_out
+        return Accuracies(as_table(rows, ACCURACY_COLUMNS), tuple(dict.fromkeys(exclusions)))
 
     def whole_set(
         self,
@@ -205,17 +182,8 @@ class Release:
 
         Raises as `accuracies` does.
         """
-        layout = _layout()["tasks"][_known_task(task)]
-        prompts = _known_prompts(layout, prompts)
-        metric = layout["metric"] if task == "classification" else _retrieval_metric(prompts)
-        rows = []
-        for test_set, path in self._evaluations(task, prompts, sets):
-            for (model, pretraining), entry in _by_model(path).items():
-                if not isinstance(entry, dict) or "full" not in entry:
-                    raise BadInput(f"{path}: {model}/{pretraining} has no value 'full'")
-                (share,) = shares_of({"full": entry["full"]}, layout["values"], path).values()
-                rows.append((model, pretraining, test_set, "", metric, share, float("nan")))
-        return Accuracies(_table(rows, ACCURACY_COLUMNS))
+        rows = [row for one in self._evaluations(task, prompts, sets) for row in one.read_whole()]
+        return Accuracies(as_table(rows, ACCURACY_COLUMNS))
 
     def frequencies(
         self,
@@ -247,34 +215,28 @@ class Release:
         BadInput
             When a file has a name twice, is no JSON, or holds anything but whole numbers.
         """
-        if pretraining not in self.pretrainings():
-            raise NotFound(f"{self.folder} has no counts of {pretraining!r}; it has {', '.join(self.pretrainings())}")
-        search = _searches()[_known_side(side)].format(threshold=f"{threshold:g}")
-        rest = f"{pretraining}_{search}"
-        files = {test_set: path for (test_set, other), path in self._count_files.items() if other == rest}
+        counted = self._counts_of(pretraining, _known_side(side))
+        files = {one.test_set: one for one in counted if one.threshold in (None, threshold)}
         if not files:
-            have = self.thresholds(pretraining, side)
-            also = f"; there are those at {', '.join(f'{one:g}' for one in have)}" if have else ""
-            raise NotFound(f"{self.folder} has no {side} counts of {pretraining!r} at threshold {threshold:g}{also}")
-        known = self.test_sets(task) if task else tuple(dict.fromkeys((*self.test_sets(), *sorted(files))))
+            have = ", ".join(f"{one:g}" for one in self.thresholds(pretraining, side))
+            also = f" at threshold {threshold:g}; there are those at {have}" if have else ""
+            raise NotFound(f"{self.folder} has no {side} counts of {pretraining!r}{also}")
         for test_set in sets or ():
             if test_set not in files:
                 raise NotFound(
                     f"{self.folder} has no {side} counts of {pretraining!r} for test set {test_set!r}; "
                     f"it has those of {', '.join(sorted(files))}"
                 )
+        known = self.test_sets(task) if task else dict.fromkeys((*self.test_sets(), *sorted(files)))
         rows, exclusions = [], []
-        size = float(_layout()["rows"].get(pretraining, "nan"))
         for test_set in sets or known:
             if test_set not in files:
-                exclusions.append(Exclusion(f"{_COUNTS}, {rest}", test_set, NO_COUNTS))
+                exclusions.append(Exclusion(f"{_COUNTS}, {pretraining} {side}", test_set, NO_COUNTS))
                 continue
-            for concept, count in read_counts(files[test_set]).items():
-                if not concept.strip():
-                    exclusions.append(Exclusion(files[test_set].name, concept, NAMELESS, f"count {count}"))
-                    continue
-                rows.append((pretraining, side, test_set, concept, float(count), size, *[float("nan")] * 3, ""))
-        return Frequencies(_table(rows, FREQUENCY_COLUMNS), tuple(exclusions))
+            own, left_out = files[test_set].read()
+            rows += own
+            exclusions += left_out
+        return Frequencies(as_table(rows, FREQUENCY_COLUMNS), tuple(exclusions))
 
     def misalignment(self, pretraining: str) -> ReleasedMisalignment:
         """How many pairs of a pretraining set have no common concept though both sides have some?
@@ -319,117 +281,52 @@ class Release:
                 raise NotFound(f"the release in {self.folder} has no {each.relative_to(self.folder)}")
         lines = (line.strip().removesuffix(",").strip('"') for line in listed.read_text("utf-8").splitlines())
         rows = []
-        for (model, pretraining), entry in _by_model(path).items():
-            for concept, share in shares_of(_entry(entry, "classwise", path), "percent", path).items():
+        for (model, pretraining), entry in models_in(path).items():
+            if not isinstance(entry, dict) or not isinstance(entry.get("classwise"), dict):
+                raise BadInput(f"{path}: {model}/{pretraining} has no object 'classwise'")
+            for concept, share in shares_of(entry["classwise"], "percent", path).items():
                 rows.append((model, pretraining, LET_IT_WAG, concept, "accuracy", share, float("nan")))
-        return LetItWag(tuple(line for line in lines if line), Accuracies(_table(rows, ACCURACY_COLUMNS)))
+        return LetItWag(tuple(line for line in lines if line), Accuracies(as_table(rows, ACCURACY_COLUMNS)))
 
-    def _evaluation_files(self, task: Task, test_set: str) -> list[Path]:
-        layout = _layout()["tasks"][task]
-        names = (layout["file"].format(set=test_set, prompts=prompts) for prompts in layout["prompts"])
-        return [path for name in names if (path := self.folder / layout["folder"] / name).is_file()]
+    def _counts_of(self, pretraining: str, side: str) -> list[CountFile]:
+        if pretraining not in self.pretrainings():
+            raise NotFound(f"{self.folder} has no counts of {pretraining!r}; it has {', '.join(self.pretrainings())}")
+        return [one for one in self._count_files if (one.pretraining, one.side) == (pretraining, side)]
 
-    def _files_of(self, task: Task, prompts: str) -> list[Path]:
-        layout = _layout()["tasks"][task]
-        end = layout["file"].format(set="", prompts=prompts)
-        return sorted((self.folder / layout["folder"]).glob(f"*{end}"))
-
-    def _evaluations(self, task: Task, prompts: str, sets: Sequence[str] | None) -> list[tuple[str, Path]]:
-        layout = _layout()["tasks"][task]
-        end = layout["file"].format(set="", prompts=prompts)
-        files = {path.name.removesuffix(end): path for path in self._files_of(task, prompts)}
+    def _evaluations(self, task: Task, prompts: str | None, sets: Sequence[str] | None) -> list[EvaluationFile]:
+        own = layout()["tasks"][_known_task(task)]
+        prompts = own["prompts"][0] if prompts is None else prompts
+        if prompts not in own["prompts"]:
+            raise BadInput(f"there are no prompts {prompts!r} for {task}; there are {', '.join(own['prompts'])}")
+        files = {one.test_set: one for one in self._evaluation_files if (one.task, one.prompts) == (task, prompts)}
+        where = self.folder / own["folder"]
         if not files:
-            raise NotFound(f"{self.folder / layout['folder']} has no evaluations named *{end}")
+            raise NotFound(f"{where} has no evaluations named {own['file'].format(set='…', prompts=prompts)}")
         for test_set in sets or ():
             if test_set not in files:
                 raise NotFound(
-                    f"{self.folder / layout['folder']} has no {prompts} evaluations of test set {test_set!r}; "
-                    f"it has those of {', '.join(files)}"
+                    f"{where} has no {prompts} evaluations of test set {test_set!r}; it has those of {', '.join(files)}"
                 )
-        return [(test_set, files[test_set]) for test_set in (sets or files)]
+        return [files[test_set] for test_set in (sets or files)]
 
-    def _models_of(self, pretraining: str, task: Task) -> tuple[str, ...]:
-        found = self.models(pretraining, task)
-        if not found:
-            every = {own for path in self._all_evaluations(task) for _, own in _by_model(path)}
-            raise NotFound(
-                f"{self.folder} has no evaluations of models of {pretraining!r}; it has those of "
-                f"{', '.join(sorted(every)) or 'none'}"
-            )
-        return found
 
-    def _all_evaluations(self, task: Task) -> list[Path]:
-        return [path for test_set in self.test_sets(task) for path in self._evaluation_files(task, test_set)]
-
-    def _no_such_model(self, model: str, pretraining: str, content: Iterable[tuple[str, str]], path: Path) -> NotFound:
-        own = sorted(name for name, other in content if other == pretraining)
+def _no_such_model(model: str, pretraining: str, every: Iterable[tuple[str, str]], where: Path) -> NotFound:
+    own = sorted(name for name, other in every if other == pretraining)
+    if own:
         near = get_close_matches(model, own, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        if own:
-            return NotFound(f"{path} has no model {model!r} of {pretraining!r}, but {', '.join(own)}{hint}")
-        sets = sorted({other for _, other in content})
-        return NotFound(f"{path} has no models of {pretraining!r}; it has those of {', '.join(sets)}")
-
-
-def _split_key(key: str, path: Path) -> tuple[str, str]:
-    match = _MODEL_KEY.fullmatch(key)
-    if match is None:
-        raise BadInput(f"{path}: the model key {key!r} is not of the form backbone…_pretrained…")
-    return match["model"], match["pretraining"]
-
-
-def _by_model(path: Path) -> dict[tuple[str, str], Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} holds no object of models")
-    return {_split_key(key, path): entry for key, entry in content.items()}
-
-
-def _entry(entry: Any, key: str, path: Path) -> dict[str, Any]:
-    if not isinstance(entry, dict) or not isinstance(entry.get(key), dict):
-        raise BadInput(f"{path}: a model's entry has no object {key!r}")
-    return entry[key]
-
-
-def _table(rows: list[tuple[Any, ...]], columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=list(columns))
-
-
-def _once(exclusions: list[Exclusion]) -> tuple[Exclusion, ...]:
-    return tuple(dict.fromkeys(exclusions))
-
-
-def _retrieval_metric(prompts: str) -> str:
-    direction, _, depth = prompts.partition("_k=")
-    return f"{'text-to-image' if direction == 't2i' else 'image-to-text'} recall@{depth}"
-
-
-@lru_cache(maxsize=1)
-def _layout() -> dict[str, Any]:
-    return tomllib.loads(resources.files("tailwag.configs").joinpath("release.toml").read_text("utf-8"))
-
-
-def _searches() -> dict[str, str]:
-    return _layout()["searches"]
+        return NotFound(f"{where} has no model {model!r} of {pretraining!r}, but {', '.join(own)}{hint}")
+    sets = sorted({other for _, other in every})
+    return NotFound(f"{where} has no models of {pretraining!r}; it has those of {', '.join(sets)}")
 
 
 def _known_task(task: str) -> str:
-    if task not in _layout()["tasks"]:
-        raise BadInput(f"there is no task {task!r}; there are {', '.join(_layout()['tasks'])}")
+    if task not in layout()["tasks"]:
+        raise BadInput(f"there is no task {task!r}; there are {', '.join(layout()['tasks'])}")
     return task
 
 
-def _known_prompts(layout: dict[str, Any], prompts: str | None) -> str:
-    if prompts is None:
-        return layout["prompts"][0]
-    if prompts not in layout["prompts"]:
-        raise BadInput(f"there are no prompts {prompts!r}; there are {', '.join(layout['prompts'])}")
-    return prompts
-
-
 def _known_side(side: str) -> str:
-    if side not in _searches():
-        raise BadInput(f"there is no side {side!r}; there are {', '.join(_searches())}")
+    if side not in layout()["searches"]:
+        raise BadInput(f"there is no side {side!r}; there are {', '.join(layout()['searches'])}")
     return side
