@@ -8,12 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from functools import cache, lru_cache
-from typing import Any
 
 from .words import parts_of
 
 # A singular that a rule would make of a word with such an ending is no word: bus, glass, iris.
 _NO_PLURAL = ("ss", "us", "is")
+_TAKES_ES = ("sses", "xes", "zes", "ches", "shes")
+# The nouns whose plural ends in -ves, and what is composed with them.
+_F_TO_V = (
+    *(
+        "leaf",
+        "loaf",
+        "sheaf",
+        "calf",
+        "half",
+        "shelf",
+        "self",
+        "elf",
+        "wolf",
+        "thief",
+        "scarf",
+        "hoof",
+        "wharf",
+        "dwarf",
+    ),
+    *("knife", "wife", "life"),
+)
+_IRREGULAR = {"person": {"people"}}
 
 
 @lru_cache(maxsize=1 << 16)
@@ -50,7 +71,7 @@ def forms(word: str) -> frozenset[str]:
     found = {word, *bases}
     for base in bases:
         found.update(_forms_by_lemma().get(base, ()))
-        found.update(_plural(base))
+        found.update(_plurals(base))
     return frozenset(found)
 
 
@@ -60,15 +81,13 @@ def _bases(word: str) -> set[str]:
     bases = {word}
     if lemma is not None and _is_form(word, lemma, _forms_by_lemma()):
         bases.add(lemma)
-    if lemma != word and (singular := _singular(word)) is not None:
-        bases.add(singular)
-    return bases
+    return bases if lemma == word else bases | _singulars(word)
 
 
 def _noun_forms(word: str) -> set[str]:
     """Singular and plural alone, for the last part of a compound."""
-    singular = _singular(word) if _lemmas().get(word) != word else None
-    return {word, singular, *_plural(singular)} if singular is not None else {word, *_plural(word)}
+    singulars = _singulars(word) if _lemmas().get(word) != word else set()
+    return {word}.union(singulars, *map(_plurals, singulars or {word}))
 
 
 def _is_form(word: str, lemma: str, turned: Mapping[str, Set[str]]) -> bool:
@@ -113,25 +132,37 @@ def _forms_by_lemma() -> dict[str, frozenset[str]]:
     }
 
 
-@cache
-def _inflections() -> Any:
-    import inflect
-
-    return inflect.engine()
-
-
-def _singular(word: str) -> str | None:
-    """Give the singular of a plural by rule, such as `leaf` of `leaves`; None where there is none."""
-    if word.endswith(_NO_PLURAL) or len(word) < 4:
-        return None
-    found = _inflections().singular_noun(word)
-    return found if found and found[0] == word[0] and found != word else None
-
-
-def _plural(word: str) -> set[str]:
-    """Give the plural of a noun by rule; none for what is a plural itself."""
-    if len(word) < 3 or (_lemmas().get(word) != word and _singular(word) is not None):
+def _singulars(word: str) -> set[str]:
+    """Of which nouns could this be the plural, by its ending?"""
+    if len(word) < 4 or not word.endswith("s") or word.endswith(_NO_PLURAL):
         return set()
-    found = _inflections().plural_noun(word)
-    # What is a plural already would be given a second ending: jeanss.
-    return {found} if found and found[0] == word[0] and not found.endswith("ss") else set()
+    if word.endswith("ves") and (found := {noun for noun in (word[:-3] + "f", word[:-3] + "fe") if _turns_to_v(noun)}):
+        return found
+    if word.endswith("ies") and len(word) > 4:
+        return {word[:-3] + "y"}
+    return {word[:-2] if word.endswith(_TAKES_ES) else word[:-1]}
+
+
+def _plurals(word: str) -> set[str]:
+    """Give the plural of a noun by its ending, besides those that the dictionary knows; none for a plural."""
+    known = _lemmas()
+    if len(word) < 3 or known.get(word, word) != word:
+        return set()
+    if word.endswith("s") and word not in known and not word.endswith(("ss", "us")):
+        return set()
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return {word + "es"}
+    if word[-1] == "y" and word[-2] not in "aeiou":
+        return {word[:-1] + "ies"}
+    found = {word + "s"}
+    if word.endswith("o") and word + "es" in known:
+        found.add(word + "es")
+    if word.endswith("man") and word not in known:
+        found.add(word[:-3] + "men")
+    if _turns_to_v(word):
+        found.add(word.removesuffix("e")[:-1] + "ves")
+    return found | _IRREGULAR.get(word, set())
+
+
+def _turns_to_v(noun: str) -> bool:
+    return noun.endswith(_F_TO_V)
