@@ -29,7 +29,8 @@ _NUMBERS = ("count", "rows", "estimate", "lower", "upper", "threshold")
 # Columns that tailwag's own tables have beside those: known, and of no use here.
 _KNOWN_UNUSED = (
     *("corpus_version", "recipe", "threshold_source", "share", "both_count", "margin_count", "confidence"),
-    *("approximate", "method", "hits", "sampled", "run", "created", "empty_captions", "space"),
+    *("approximate", "method", "hits", "sampled", "run", "created", "space"),
+    *("rule", "expected", "lift", "unseen_share", "unnamed_share"),
 )
 _JOINT_COLUMNS = ("joint", "joint_count", "mention_count")
 _CAPTION_COLUMNS = ("caption", "caption_count")
@@ -44,7 +45,8 @@ class Choice:
     pretraining
         What to call the pretraining set, instead of the corpus's name.
     side
-        ``image``, ``caption``, ``joint`` or ``text``; None takes every side there is.
+        ``image``, ``caption``, ``joint`` or ``text``; None takes every side there is. Counts of a table that says no
+        side are of this one, of ``image`` for None.
     threshold
         Of the similarity.
     control
@@ -100,6 +102,7 @@ def frequencies_of_table(raw: RawTable, choice: Choice | None = None) -> Frequen
         raw.require(["count"], "a table of counts")
     parts = (*_JOINT_COLUMNS, *_CAPTION_COLUMNS)
     exclusions = list(raw.unread((*_TEXTS, *_NUMBERS, *_KNOWN_UNUSED, *parts)))
+    unsaid = choice.side if choice.side and not set(parts) & set(raw.columns) else "image"
     rows = []
     for row, cells in raw.records((*_TEXTS, *_NUMBERS)):
         where = f"{raw.path}, row {row}"
@@ -107,7 +110,7 @@ def frequencies_of_table(raw: RawTable, choice: Choice | None = None) -> Frequen
         values = {
             name: number(cell, f"{where}, {name}") for name, cell in zip(_NUMBERS, cells[len(_TEXTS) :], strict=True)
         }
-        one = {"where": where, **texts, **values, "side": texts["side"] or choice.side or "image"}
+        one = {"where": where, **texts, **values, "side": texts["side"] or unsaid}
         rows.append(one)
         for side, names in (("joint", _JOINT_COLUMNS), ("caption", _CAPTION_COLUMNS)):
             column = next((name for name in names if name in raw.columns), None)
