@@ -12,7 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from tailwag.errors import BadInput
+
 from ..fits.concept_level import log_frequency
+from ..fits.curvature import Curvature, curvature
 from ..fits.numbers import Flag, Number
 from ..fits.published import PublishedFit
 from ..fits.within_sets import Decomposition, SetSlope, decompose
@@ -68,6 +71,8 @@ class Cell:
         (C,) float64 rows, and accuracies in points, 0 to 100.
     published
         The published procedure.
+    published_counts, published_values
+        What that rests on: as `counts` and `values`, test sets that repeat another's counts included.
     numbers, flags
         Those of this cell.
     """
@@ -80,6 +85,8 @@ class Cell:
     counts: np.ndarray
     values: np.ndarray
     published: PublishedFit
+    published_counts: np.ndarray
+    published_values: np.ndarray
     numbers: tuple[Number, ...]
     flags: tuple[Flag, ...]
 
@@ -124,6 +131,14 @@ class Cell:
     def decomposition(self) -> Decomposition:
         """The slopes within and between test sets, and the line of each set."""
         return decompose(log_frequency(self.counts), self.values / 100, self.tasks)
+
+    @cached_property
+    def curve(self) -> Curvature | None:
+        """The line and two curves through the concepts; None where there are too few different counts."""
+        try:
+            return curvature(log_frequency(self.counts), self.values / 100, self.tasks)
+        except BadInput:
+            return None
 
     @cached_property
     def sets(self) -> tuple[SetSummary, ...]:

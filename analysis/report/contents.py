@@ -115,7 +115,9 @@ class Report:
     title, subtitle
         The heading, and the line below.
     models
-        A part a model, at least one.
+        A part a model.
+    drawings
+        Those over several models.
     numbers, numbers_note
         Every number, by section.
     exclusions, exclusions_note
@@ -127,6 +129,7 @@ class Report:
     title: str
     subtitle: str
     models: Sequence[ModelPart]
+    drawings: Sequence[Drawing]
     numbers: Sequence[Table]
     numbers_note: str
     exclusions: Table
@@ -136,5 +139,6 @@ class Report:
     plots: Mapping[str, Plot] = field(init=False)
 
     def __post_init__(self) -> None:
-        every = [plot for model in self.models for drawing in model.drawings for plot in drawing.plots]
+        of_models = [drawing for model in self.models for drawing in model.drawings]
+        every = [plot for drawing in (*self.drawings, *of_models) for plot in drawing.plots]
         object.__setattr__(self, "plots", {plot.identity: plot for plot in every})

@@ -55,6 +55,18 @@ def count_ticks(greatest: float) -> tuple[list[float], list[str]]:
     return [0.0, *(round(math.log10(1 + 10**each), 4) for each in range(decades + 1))], ["0", *_TICKS[: decades + 1]]
 
 
+def short_count(value: float) -> str:
+    """Write a power of ten as the axis does; nothing for another number.
+
+    Examples
+    --------
+    >>> short_count(1000), short_count(2000)
+    ('1k', '')
+    """
+    decade = round(math.log10(value)) if value > 0 else -1
+    return _TICKS[decade] if 0 <= decade < len(_TICKS) and math.isclose(value, 10.0**decade) else ""
+
+
 def count_range(greatest: float) -> tuple[float, float]:
     """Give the ends of an axis of log10(1 + count)."""
     return -0.22, math.log10(1 + greatest) + 0.2

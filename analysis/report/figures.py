@@ -10,8 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .cell import Cell
+from .models import by_model_figure
 from .relation import relation_figure
 from .sets import between_figure, by_set_figure
+from .shape import ranks_figure, sensitivity_figure, shape_figure
 from .zeros import zeros_figure
 
 if TYPE_CHECKING:
@@ -26,5 +28,9 @@ def figures_of(cells: Sequence[Cell]) -> list[tuple[str, Callable[[], Figure]]]:
         ("slopes-by-set", by_set_figure, any(each.fitted for cell in cells for each in cell.sets)),
         ("between-and-within", between_figure, several_sets),
         ("zeros", zeros_figure, any((cell.counts == 0).any() for cell in cells)),
+        ("shape", shape_figure, any(cell.curve is not None for cell in cells)),
+        ("sensitivity", sensitivity_figure, True),
+        ("ranks", ranks_figure, True),
+        ("slopes-by-model", by_model_figure, len(cells) > 1),
     ]
     return [(name, partial(make, cells)) for name, make, there in wanted if there]

@@ -53,6 +53,7 @@ def render_page(report: Report) -> str:
         title=report.title,
         subtitle=report.subtitle,
         models=report.models,
+        drawings=report.drawings,
         numbers=report.numbers,
         numbers_note=report.numbers_note,
         exclusions=report.exclusions,

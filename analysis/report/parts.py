@@ -12,8 +12,10 @@ from . import drawing as draw
 from .cell import Cell
 from .comparison import ladder
 from .contents import Drawing, ModelPart, Report, Table
+from .models import by_model
 from .relation import relation
 from .sets import between_and_within, slopes_by_set
+from .shape import ranks, sensitivity, shape
 from .study import Study
 from .zeros import zeros
 
@@ -33,6 +35,7 @@ def report_of(study: Study) -> Report:
             f"{fits.points['task'].nunique()} test sets against {fits.side} counts"
         ),
         models=[_part(cell, number) for number, cell in enumerate(cells)],
+        drawings=[by_model(cells)] if len(cells) > 1 else [],
         numbers=_numbers(study),
         numbers_note=(
             "Slopes are in points of accuracy (0 to 100) for ten times the frequency. How each is made, and what it "
@@ -51,7 +54,7 @@ def _part(cell: Cell, number: int) -> ModelPart:
 
 def drawings(cell: Cell, number: int) -> list[Drawing]:
     """Give every figure of one model for the page."""
-    found = (relation, slopes_by_set, between_and_within, zeros)
+    found = (relation, slopes_by_set, between_and_within, zeros, shape, sensitivity, ranks)
     return [drawing for draw_it in found if (drawing := draw_it(cell, number)) is not None]
 
 

@@ -66,8 +66,8 @@ def slopes_by_set(cell: Cell, number: int) -> Drawing | None:
     clear = sum(each.line.lower > 0 for each in fitted)
     sentence = (
         f"The slope inside each test set with its interval. {signs} of {len(fitted)} are above zero, {clear} of them "
-        f"clearly so. The line is the slope inside all of them ({per_decade(cell.within.value)}), the dashed one that of "
-        f"the published bin means ({per_decade(cell.published.slope)})."
+        f"clearly so. The line is the slope inside all of them ({per_decade(cell.within.value)}), the dashed one that "
+        f"of the published bin means ({per_decade(cell.published.slope)})."
     )
     rows = [
         [
@@ -177,7 +177,7 @@ def between_and_within(cell: Cell, number: int) -> Drawing | None:
     )
     layout = {
         "xaxis": draw.count_axis(greatest, draw.plain(count_label(cell))),
-        "yaxis": {"title": {"text": "accuracy, %"}, "range": [-2, 102], "zeroline": False},
+        "yaxis": {"title": {"text": "accuracy, %"}, "rangemode": "tozero", "zeroline": False},
         "showlegend": False,
         "hovermode": "closest",
     }
@@ -269,7 +269,7 @@ def between_figure(cells: Sequence[Cell]) -> Figure:
         if len(placed) > 1 and math.isfinite(cell.between.value):
             axes.plot(*_between_line(cell, placed), "--", color=draw.PUBLISHED, linewidth=1.1)
         draw.set_count_axis(axes, float(cell.counts.max()), draw.printable(cell.pretraining + ": count"))
-        axes.set_ylim(-2, 102)
+        axes.set_ylim(bottom=-1)
         axes.set_title(
             f"{draw.printable(cell.model)}: between {draw.number_text(cell.between.value, 1)}, "
             f"inside {draw.number_text(cell.within.value, 1)}"

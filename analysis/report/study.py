@@ -42,10 +42,13 @@ class Study:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """A cell a model, on test sets counted once; its published figure is as it was made."""
-        table = self.fits.points
+        table: Any
+        points: Any
+        table, points = self.fits.points, self.points.table
         found = []
         for each in self.fits.models:
             own = table[table["model"] == each.model]
+            whole = points[points["model"] == each.model]
             found.append(
                 Cell(
                     model=each.model,
@@ -56,6 +59,8 @@ class Study:
                     counts=own["frequency"].to_numpy(dtype=np.float64),
                     values=100 * own["value"].to_numpy(dtype=np.float64),
                     published=each.published,
+                    published_counts=whole["frequency"].to_numpy(dtype=np.float64),
+                    published_values=100 * whole["value"].to_numpy(dtype=np.float64),
                     numbers=each.numbers,
                     flags=each.flags,
                 )

@@ -93,9 +93,9 @@ def zeros(cell: Cell, number: int) -> Drawing | None:
     lost = cell.values[cell.counts == 0]
     sentence = (
         f"{total:,} of {len(cell.counts):,} concepts have count 0. Their mean accuracy is "
-        f"{draw.number_text(mean(lost), 1)} %, that of the others {draw.number_text(mean(found), 1)} %. A zero is often "
-        "a name that the search missed, not a thing that the set lacks; the published figure takes it for one row, in a "
-        "bin that is mostly not drawn."
+        f"{draw.number_text(mean(lost), 1)} %, that of the others {draw.number_text(mean(found), 1)} %. A zero is "
+        "often a name that the search missed, not a thing that the set lacks; the published figure takes it for one "
+        "row, in a bin that is mostly not drawn."
     )
     rows = [
         [
