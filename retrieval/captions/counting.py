@@ -22,6 +22,7 @@ from ..concepts import ConceptSet
 from ..counting.controls import Control
 from ..counting.query import Mentions
 from .matching import RULES, CaptionMatcher, Matches, Rule
+from .paper_search import PaperIndex
 from .result import CaptionCounts
 
 BATCH_ROWS = 1 << 16
@@ -49,7 +50,7 @@ def count_captions(
     concepts
         C concepts; their synonyms count as well.
     like_paper
-        Count also as the frequency paper did, faults and all; see `paper_search.py`.
+        Count also as the frequency paper did, faults and all; see `paper_search.py`. In one thread, and slowly.
     keep
         The rule whose rows are kept as `CaptionCounts.mentions`, 12 bytes each; None keeps none.
     control
@@ -74,21 +75,24 @@ def count_captions(
     start = time.perf_counter()
     matcher = CaptionMatcher(concepts)
     counts, empty, rows = np.zeros((2, len(concepts)), dtype=np.int64), 0, 0
+    paper = PaperIndex(concepts.names) if like_paper else None
     offsets: list[np.ndarray] = []
     named: list[np.ndarray] = []
 
-    def match(pieces: tuple[np.ndarray | int, Any]) -> tuple[np.ndarray | int, int, Matches]:
-        where, captions = pieces
-        return where, len(captions), matcher.match(captions, keep)
+    def match(piece: tuple[np.ndarray | int, Any]) -> tuple[np.ndarray | int, Any, Matches]:
+        where, captions = piece
+        return where, captions, matcher.match(captions, keep)
 
-    for where, size, found in _in_order(match, _batches(corpus, control)):
+    for where, captions, found in _in_order(match, _batches(corpus, control)):
         counts += found.phrase, found.words
         empty += found.empty_captions
-        rows += size
+        rows += len(captions)
+        if paper is not None:
+            paper.add(captions.to_pylist())
         if keep is not None:
             offsets.append(found.rows.astype(np.int64) + where if isinstance(where, int) else where[found.rows])
             named.append(found.concepts)
-        progress.advance(size)
+        progress.advance(len(captions))
     mentions = None
     if keep is not None:
         nothing = np.zeros(0, dtype=np.int64)
@@ -104,7 +108,7 @@ def count_captions(
         concepts=concepts.names,
         phrase=counts[0],
         words=counts[1],
-        paper=None,
+        paper=paper.counts() if paper is not None else None,
         mentions=mentions,
         keep=keep,
         control=control.name if control is not None else "",

@@ -75,6 +75,11 @@ def forms(word: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def dictionary_lemma(word: str) -> str:
+    """Give the lemma that the dictionary has for a word in lower case; the word itself where it has none."""
+    return _lemmas().get(word, word)
+
+
 def _bases(word: str) -> set[str]:
     """What is this word a form of? Itself, too, unless it is surely only a form of others."""
     lemma = _lemmas().get(word)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+|[.,;:!?()]")
 _POSSESSIVE = re.compile(r"['’`](?=s\b)", re.IGNORECASE)
 # The tags of the British National Corpus that the tagger uses: common nouns without number, singular, plural; names.
-_NOUN_TAGS = frozenset({"NN0", "NN1", "NN2", "NP0"})
+NOUN_TAGS = frozenset({"NN0", "NN1", "NN2", "NP0"})
 # The tagger's work grows with the square of a word's length, and no English noun is longer.
 _LONGEST_WORD = 40
 _LONGEST_SENTENCE = 200
@@ -205,18 +205,18 @@ def _sentences(caption: str) -> Iterable[list[str]]:
 
 
 def _nouns_of_sentence(tokens: list[str]) -> Iterable[tuple[str, str]]:
-    for token, lemma, tag in _tagger().tag_sent(tokens):
-        if tag in _NOUN_TAGS and len(token) > 1 and token[0].isalpha():
+    for token, lemma, tag in english_tagger().tag_sent(tokens):
+        if tag in NOUN_TAGS and len(token) > 1 and token[0].isalpha():
             yield token, _lemma(token, lemma, tag)
 
 
 @lru_cache(maxsize=1 << 16)
 def _lemma(token: str, lemma: str, tag: str) -> str:
     if tag == "NP0":
-        tags = _tagger().tag_word(token.lower())
+        tags = english_tagger().tag_word(token.lower())
         if not tags or tags[0][0] not in ("NN1", "NN2"):
             return token
-        tag, lemma = tags[0][0], _tagger().analyze(token.lower())[0]
+        tag, lemma = tags[0][0], english_tagger().analyze(token.lower())[0]
     word = token.lower()
     if tag == "NN1":
         return word
@@ -228,7 +228,8 @@ def _lemma(token: str, lemma: str, tag: str) -> str:
 
 
 @cache
-def _tagger() -> Any:
+def english_tagger() -> Any:
+    """Give HanTa's English tagger; loaded once in a process, a quarter of a second."""
     from pathlib import Path
 
     from HanTa import HanoverTagger
