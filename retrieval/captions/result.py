@@ -119,7 +119,9 @@ class CaptionCounts:
     def __str__(self) -> str:
         named = int(np.count_nonzero(self.words))
         concepts = "concept" if len(self) == 1 else "concepts"
-        empty = f"; {self.empty_captions:,} captions hold no word" if self.empty_captions else ""
+        empty = ""
+        if self.empty_captions:
+            empty = f"; {self.empty_captions:,} {'holds' if self.empty_captions == 1 else 'hold'} no word"
         return (
             f"{named:,} of {len(self):,} {concepts} {'is' if named == 1 else 'are'} named in the {self.rows:,} captions"
             f" of corpus '{self.corpus}' (version {self.corpus_version})"

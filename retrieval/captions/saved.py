@@ -1,6 +1,6 @@
 """Caption and joint counts as rows of the table `frequencies`, beside those of images.
 
-Not here: the table (`records/saved_counts.py`), the counts (`joint.py`).
+Not here: the table (`records/saved_counts.py`), the counts (`joint.py`, `counting.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ...embed.corpus import Corpus
 from ..records.runs import Run
-from ..records.saved_counts import frequency_rows, frequency_schema
+from ..records.saved_counts import FREQUENCIES, frequency_rows, frequency_schema
+from ..records.tables import append_rows
 from .joint import JointCounts
+from .matching import Rule
+from .result import CaptionCounts
 
 
 def caption_rows(joint: JointCounts, run: Run) -> Any:
@@ -40,6 +44,43 @@ def caption_rows(joint: JointCounts, run: Run) -> Any:
         count=joint.caption_counts,
     )
     return pa.concat_tables([joined, named])
+
+
+def save_caption_counts(corpus: Corpus, counts: CaptionCounts, rule: Rule) -> Run:
+    """Save the counts of captions alone, by one rule, as rows of `frequencies` of side ``caption``.
+
+    They are as the caption rows of `caption_rows`. No certificate vouches for them: to check them, count again.
+
+    Returns
+    -------
+    Run
+        Under whose name they are saved.
+
+    Raises
+    ------
+    TailwagError
+        When the table cannot be written.
+    """
+    import pyarrow as pa
+
+    run, size = Run.begin(), len(counts)
+    columns: dict[str, Any] = {
+        "corpus": [counts.corpus] * size,
+        "corpus_version": [counts.corpus_version] * size,
+        "concept": list(counts.concepts),
+        "side": ["caption"] * size,
+        "recipe": [f"named by {rule}"] * size,
+        "threshold": [float("nan")] * size,
+        "threshold_source": [""] * size,
+        "control": [counts.control] * size,
+        "count": counts.phrase if rule == "phrase" else counts.words,
+        "rows": [counts.rows] * size,
+        **{name: [None] * size for name in ("estimate", "lower", "upper", "method", "grade")},
+        "run": [run.name] * size,
+        "created": [run.created] * size,
+    }
+    append_rows(corpus.database, FREQUENCIES, pa.table(columns, schema=frequency_schema()), corpus.space)
+    return run
 
 
 def _replaced(table: Any, **columns: Any) -> Any:
