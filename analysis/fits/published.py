@@ -119,7 +119,12 @@ def bins_of_log_count(counts: np.ndarray, edges: int) -> tuple[np.ndarray, np.nd
 
 
 def published_fit(
-    counts: np.ndarray, values: np.ndarray, *, edges: int = 12, drawn: slice = PROCEDURES["classification"].drawn
+    counts: np.ndarray,
+    values: np.ndarray,
+    *,
+    edges: int = 12,
+    drawn: slice = PROCEDURES["classification"].drawn,
+    remarks: bool = True,
 ) -> PublishedFit:
     """What does the published figure show for these concepts?
 
@@ -134,6 +139,8 @@ def published_fit(
         (C,) shares from 0 to 1.
     edges, drawn
         Of a `Procedure`.
+    remarks
+        False leaves out the flags, which take longer than the rest.
 
     Returns
     -------
@@ -181,7 +188,7 @@ def published_fit(
         concepts=len(counts),
         zeros=int((counts == 0).sum()),
         never_drawn=never_drawn,
-        flags=_flags(logarithms, means, sizes, wanted, r, never_drawn),
+        flags=_flags(logarithms, means, sizes, wanted, r, never_drawn) if remarks else (),
     )
 
 

@@ -1,78 +1,35 @@
-"""Everything that is fitted to the points of one pretraining set, the published figure beside what it leaves out.
+"""The door: everything fitted to the points of one pretraining set, the published figure beside what it leaves out.
 
-Not here: any formula (one module a method), tables and pictures (`report`).
+Not here: one model's fits (`one_model.py`) and numbers (`rows.py`), tables and pictures (`report`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tailwag.errors import BadInput
 
+from ..inputs.known_names import KnownNames
 from ..inputs.points import Points
-from . import concept_level
+from .multiple_testing import adjust
 from .numbers import Flag, Number, of_cell
-from .published import PROCEDURES, PublishedFit, published_fit
+from .one_model import ModelFit, fit_model
+from .over_models import numbers_over_models
+from .published import PublishedFit
+from .remarks import model_flags
+from .rows import model_numbers
+from .settings import FitSettings, procedure_name
 
-# pandas ships partial types under which half of a frame's methods are errors: inside, a frame is what tests say it is.
-Frame = Any
+if TYPE_CHECKING:
+    import pandas as pd
 
-# ImageNet-Sketch has ImageNet's thousand classes again, and so its counts: it counts ImageNet twice.
-REPEATED_TASKS = ("imagenet-sketch",)
+__all__ = ["FitSettings", "Fits", "ModelFit", "fit_points", "procedure_name"]
 
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What can be chosen about a fit.
-
-    Attributes
-    ----------
-    procedure
-        A key of `PROCEDURES`, or ``auto``: by pretraining set and metric.
-    repeated_tasks
-        Test sets whose concepts and counts are another set's again. They stay in the published figure, which has them,
-        and are left out of everything else unless `count_repeated`.
-    count_repeated
-        Whether they count everywhere.
-    level
-        Of intervals.
-    replicates
-        Bootstrap replicates.
-    seed
-        Of everything drawn at random.
-    """
-
-    procedure: str = "auto"
-    repeated_tasks: tuple[str, ...] = REPEATED_TASKS
-    count_repeated: bool = False
-    level: float = 0.95
-    replicates: int = 2000
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class ModelFit:
-    """What was fitted to one model's points.
-
-    Attributes
-    ----------
-    model, metric
-        As in the points.
-    published, published_once
-        The published figure as it was made, and with each test set counted once; the same where none is repeated.
-    numbers
-        Those of this model.
-    flags
-        Those of this model.
-    """
-
-    model: str
-    metric: str
-    published: PublishedFit
-    published_once: PublishedFit
-    numbers: tuple[Number, ...]
-    flags: tuple[Flag, ...]
+Frame = Any  # pandas ships partial types under which half of a frame's methods are errors
 
 
 @dataclass(frozen=True)
@@ -86,9 +43,9 @@ class Fits:
     models
         One a model, in the points' order.
     numbers
-        All of them: each model's, then those over models.
+        All of them: each model's, then those over models; p corrected for all tests among them.
     flags
-        All of them, without repetition; each says its model where there are several.
+        All of them, warnings first, without repetition; each says its model where there are several.
     points
         The rows that concept-level fits rest on: test sets counted once.
     settings
@@ -101,7 +58,7 @@ class Fits:
     models: tuple[ModelFit, ...]
     numbers: tuple[Number, ...]
     flags: tuple[Flag, ...]
-    points: Frame
+    points: pd.DataFrame
     settings: FitSettings
 
     @property
@@ -110,22 +67,13 @@ class Fits:
         return tuple(model.published for model in self.models)
 
 
-def procedure_name(pretraining: str, metric: str) -> str:
-    """Which published procedure belongs to a pretraining set and metric?
-
-    Examples
-    --------
-    >>> procedure_name("laion400m", "accuracy"), procedure_name("laion400m", "recall@10")
-    ('laion400m', 'retrieval')
-    """
-    if metric.startswith("recall"):
-        return "retrieval"
-    if pretraining.startswith("laion200m"):
-        return "similarity-control"
-    return {"laion400m": "laion400m", "synthci30m": "synthetic"}.get(pretraining, "classification")
-
-
-def fit_points(points: Points, settings: FitSettings | None = None) -> Fits:
+def fit_points(
+    points: Points,
+    settings: FitSettings | None = None,
+    *,
+    similarity: np.ndarray | None = None,
+    thresholds: Mapping[float, Points] | None = None,
+) -> Fits:
     """Fit everything to the points of one pretraining set, side and metric.
 
     Parameters
@@ -134,6 +82,11 @@ def fit_points(points: Points, settings: FitSettings | None = None) -> Fits:
         Of one pretraining set, side and metric, and one model or a few.
     settings
         None takes the defaults.
+    similarity
+        (n,) how similar each point's test images are to the pretraining set, in the points' order and any unit; nan
+        where unknown. None leaves out the correlation that holds it fixed.
+    thresholds
+        Threshold -> the same models and concepts counted there. None leaves the comparison out.
 
     Returns
     -------
@@ -142,43 +95,78 @@ def fit_points(points: Points, settings: FitSettings | None = None) -> Fits:
     Raises
     ------
     BadInput
-        When there is no point, or more than one pretraining set, side or metric.
+        When there is no point, more than one pretraining set, side or metric, a concept twice, or a similarity for
+        another number of points.
     """
     settings = settings or FitSettings()
     table: Frame = points.table
     if not len(table):
         raise BadInput("there is no point to fit: no concept has both an accuracy and a frequency")
     pretraining, side, metric = (_only(table, column) for column in ("pretraining", "side", "metric"))
-    name = settings.procedure if settings.procedure != "auto" else procedure_name(pretraining, metric)
-    if name not in PROCEDURES:
-        raise BadInput(f"{name!r} is no published procedure; there are {', '.join(PROCEDURES)}")
-    once = table if settings.count_repeated else table[~table["task"].isin(settings.repeated_tasks)]
-    once = once if len(once) else table
+    twice = table[table.duplicated(["model", "task", "concept"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise BadInput(f"{first['concept']!r} of {first['task']} stands twice among the points of {first['model']}")
+    if similarity is not None:
+        if np.shape(similarity) != (len(table),):
+            raise BadInput(f"{np.size(similarity)} similarities for {len(table)} points; give one each, in their order")
+        table = table.assign(similarity=np.asarray(similarity, dtype=np.float64))
+    repeated = _repeated(table, settings)
+    once = table if settings.count_repeated else table[~table["task"].isin(list(repeated))]
     models = []
     for model in dict.fromkeys(table["model"]):
         own, own_once = table[table["model"] == model], once[once["model"] == model]
-        models.append(_fit_model(str(model), metric, name, own, own_once if len(own_once) else own))
-    numbers = [
-        number
-        for each in models
-        for number in of_cell(each.numbers, model=each.model, pretraining=pretraining, side=side)
-    ]
+        at = {threshold: _of_model(other, model, metric) for threshold, other in (thresholds or {}).items()}
+        fit = fit_model(str(model), own, own_once, repeated, settings, at)
+        numbers = of_cell(
+            tuple(model_numbers(fit, own, repeated, settings.level)),
+            model=fit.model,
+            pretraining=pretraining,
+            side=side,
+        )
+        models.append(replace(fit, numbers=numbers, flags=tuple(model_flags(fit, repeated))))
+    over, over_flags = numbers_over_models(once, settings.level)
+    numbers = adjust(
+        [
+            *(number for each in models for number in each.numbers),
+            *of_cell(over, model="", pretraining=pretraining, side=side),
+        ]
+    )
     several = len(models) > 1
     flags = [
         Flag(flag.severity, f"{each.model}: {flag.text}" if several else flag.text)
         for each in models
         for flag in each.flags
     ]
+    ordered = sorted(dict.fromkeys([*flags, *over_flags]), key=lambda flag: flag.severity != "warning")
     return Fits(
         pretraining=pretraining,
         side=side,
         metric=metric,
-        models=tuple(models),
-        numbers=tuple(numbers),
-        flags=tuple(dict.fromkeys(flags)),
+        models=tuple(
+            replace(each, numbers=tuple(number for number in numbers if number.model == each.model)) for each in models
+        ),
+        numbers=numbers,
+        flags=tuple(ordered),
         points=once.reset_index(drop=True),
         settings=settings,
     )
+
+
+def _repeated(table: Frame, settings: FitSettings) -> dict[str, str]:
+    """Which test sets repeat another one that is there as well?"""
+    tasks = [str(task) for task in dict.fromkeys(table["task"])]
+    if settings.repeated_tasks is None:
+        return KnownNames.load().repeated(tasks)
+    return {one: other for one, other in settings.repeated_tasks if one in tasks and other in tasks}
+
+
+def _of_model(points: Points, model: str, metric: str) -> Frame:
+    table: Frame = points.table
+    own = table[(table["model"] == model) & (table["metric"] == metric)]
+    if own.empty:
+        raise BadInput(f"the points at another threshold have none of {model!r}")
+    return own
 
 
 def _only(table: Frame, column: str) -> str:
@@ -186,52 +174,3 @@ def _only(table: Frame, column: str) -> str:
     if len(values) != 1:
         raise BadInput(f"the points have {len(values)} values of {column} ({', '.join(map(str, values))}); choose one")
     return str(values[0])
-
-
-def _fit_model(model: str, metric: str, procedure: str, table: Frame, once: Frame) -> ModelFit:
-    chosen = PROCEDURES[procedure]
-
-    def published(rows: Frame) -> PublishedFit:
-        # Estimates stand in for counts where a source has estimates alone.
-        counts = rows["count"].where(rows["count"].notna(), rows["frequency"]).to_numpy(dtype=float)
-        return published_fit(counts, rows["value"].to_numpy(), edges=chosen.edges, drawn=chosen.drawn)
-
-    as_made = published(table)
-    counted_once = as_made if len(once) == len(table) else published(once)
-    numbers = [*_published_numbers("", as_made)]
-    if counted_once is not as_made:
-        numbers += _published_numbers(", each test set once", counted_once)
-    numbers += _correlation_numbers("", table)
-    if len(once) < len(table):
-        numbers += _correlation_numbers(", each test set once", once)
-    return ModelFit(model, metric, as_made, counted_once, tuple(numbers), as_made.flags)
-
-
-def _published_numbers(suffix: str, fit: PublishedFit) -> list[Number]:
-    method = "bin means at upper edges against log10(count), as published; concepts as if each bin were one point"
-    drawn = int(fit.drawn.sum())
-    return [
-        Number("published", f"r of bin means{suffix}", fit.r, p=fit.p, unit="r", method=method, points=drawn),
-        Number(
-            "published", f"slope of bin means{suffix}", fit.slope, unit="points per decade", method=method, points=drawn
-        ),
-    ]
-
-
-def _correlation_numbers(suffix: str, table: Frame) -> list[Number]:
-    frequency, values = table["frequency"].to_numpy(dtype=float), table["value"].to_numpy(dtype=float)
-    kinds = (
-        ("Pearson's r of found concepts", "r", concept_level.pearson_of_found, "log10(count), concepts with count > 0"),
-        ("Pearson's r of all concepts", "r", concept_level.pearson_of_all, "log10(1 + count)"),
-        ("Spearman's ρ", "ρ", concept_level.spearman, "ranks, zeros tied"),
-        ("Kendall's τ", "τ", concept_level.kendall, "τ-b, zeros tied"),
-    )
-    numbers = []
-    for quantity, unit, function, method in kinds:
-        found = function(frequency, values)
-        numbers.append(
-            Number(
-                "concepts", quantity + suffix, found.value, p=found.p, unit=unit, method=method, points=found.concepts
-            )
-        )
-    return numbers
