@@ -14,6 +14,7 @@ import click
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
+from .joint_commands import CaptionOptions, answer_with_captions, caption_options
 from .recording import Recording, answer_from_histograms, count_recorded, known_query, recording_options
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class _Thresholds:
 @query_model_options[1]
 @device_option
 @click.option("--backend", type=click.Choice(BACKEND_NAMES), default="auto", show_default=True, help="What counts.")
+@caption_options
 @sampling_options
 @recording_options
 @json_option
@@ -124,6 +126,7 @@ def count(
     pretrained: str | None,
     device: str | None,
     backend: str,
+    captions: CaptionOptions,
     sampling: Sampling,
     recording: Recording,
     as_json: bool,
@@ -136,7 +139,8 @@ def count(
     concept is counted at a ladder of them to choose from. With --estimate a sample of the rows is counted, widened
     until the interval is narrow enough or Ctrl-C is pressed. CORPUS may also be a sketch's file (`tailwag sketch`);
     the answer is then an estimate too. With --save the count is kept: other thresholds are answered from it at once,
-    newer versions are counted from it, and `tailwag verify` checks it.
+    newer versions are counted from it, and `tailwag verify` checks it. With --captions, captions that name the concept
+    are counted beside images that look like it, and pairs that do both.
 
     \b
     Example:
@@ -147,6 +151,7 @@ def count(
       tailwag count cc3m --concepts caltech101 --threshold 0.27 --margin 0.02 --where "width >= 256"
       tailwag count cc3m "red panda" --threshold 0.27 --estimate --within 10%
       tailwag count cc3m.sketch "zebra" --threshold 0.3
+      tailwag count cc3m --concepts caltech101 --threshold 0.27 --captions --misalignment
       tailwag count cc3m --concepts caltech101 --threshold 0.27 --save
       tailwag count cc3m --concepts caltech101 --threshold 0.25 --rethreshold
       tailwag count cc3m --since 4
@@ -171,12 +176,21 @@ def count(
     sampling.check_usage(corpus, version, ladder)
     recording.check_usage(named=named, thresholds=not ladder, images=bool(images), sampled=sampled)
     full = not sampled and not recording.rethreshold and recording.since is None
-    if not full and (margin, other_threshold) != (None, None):
+    other_parts = (margin, other_threshold) != (None, None)
+    if not full and other_parts:
         raise click.UsageError("--margin and --other-threshold go with a full count: leave them out here.")
     if where is not None and not full and (not sampling.wanted or is_sketch(corpus)):
         raise click.UsageError("--where goes with a full count or with --estimate: leave it out here.")
     if margin is not None and concepts is None:
         raise click.UsageError("--margin goes with --concepts: one concept is always its row's best.")
+    captions.check_usage(
+        full=full,
+        ladder=ladder,
+        many=concepts is not None,
+        images=bool(images),
+        side=side,
+        other_parts=other_parts,
+    )
     if is_sketch(corpus):
         opened, side = open_sketch(corpus, side)
     else:
@@ -205,6 +219,11 @@ def count(
             margin=margin,
             other_thresholds=None if other_threshold is None else np.full(chosen.values.shape[-1], other_threshold),
         )
+        if captions.wanted and isinstance(opened, Corpus):
+            _report_unmatched(chosen)
+            told = {"unmatched": chosen.unmatched, "note": _NO_FREQUENCY, **outputs}
+            answer_with_captions(opened, wanted.select(names), query, captions, recording, backend, **told)
+            return
     if sampled or not isinstance(opened, Corpus):
         _report_unmatched(chosen)
         answer_by_sample(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .concepts import ConceptSet
     from .counting import CountQuery, CountResult
     from .records import Certificate
+    from .records.runs import Run
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ def count_recorded(corpus: Corpus, query: CountQuery, recording: Recording, back
     from tailwag.progress import progress
 
     from .counting import count
-    from .records import Certificate, save_counts, seal_of, write_certificate
 
     save = recording.save or recording.since is not None
     entries: dict[str, Any] = {}
@@ -127,15 +127,36 @@ def count_recorded(corpus: Corpus, query: CountQuery, recording: Recording, back
         query = replace(query, histogram=save, partials=True)
         with progress("counting", total=len(corpus)) as bar:
             result = count(corpus, query, backend, bar)
-    certificate = save_counts(corpus, query, result) if save else Certificate.of(query, result)
+    kept, told = keep_counts(corpus, query, result, recording)
+    return Recorded(result, entries | kept, (*notes, *told))
+
+
+def keep_counts(
+    corpus: Corpus,
+    query: CountQuery,
+    result: CountResult,
+    recording: Recording,
+    more_rows: Callable[[Run], Any] | None = None,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Save a count or write its certificate; `more_rows` makes rows to be saved with its own, see `save_counts`.
+
+    Returns
+    -------
+    tuple[dict[str, Any], tuple[str, ...]]
+        What JSON tells of it, and lines for people.
+    """
+    from .records import Certificate, save_counts, seal_of, write_certificate
+
+    save = recording.save or recording.since is not None
+    certificate = save_counts(corpus, query, result, more_rows=more_rows) if save else Certificate.of(query, result)
     run, seal = certificate.run.name, seal_of(certificate)
-    entries |= {"run": run if save else None, "seal": seal}
+    notes = []
     if save:
         notes.append(f"saved {len(result):,} counts as run {run}; check them: tailwag verify {run}")
     if recording.certificate_path is not None:
         write_certificate(certificate, recording.certificate_path)
         notes.append(f"wrote the certificate to {recording.certificate_path}")
-    return Recorded(result, entries, (*notes, f"seal {seal}"))
+    return {"run": run if save else None, "seal": seal}, (*notes, f"seal {seal}")
 
 
 def _count_since(

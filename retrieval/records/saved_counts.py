@@ -6,7 +6,7 @@ Not here: histograms (`saved_histograms.py`), what a certificate holds (`certifi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -81,7 +81,13 @@ class SavedRun:
 
 
 def save_counts(
-    corpus: Corpus, query: CountQuery, result: CountResult, run: Run | None = None, estimates: Estimates | None = None
+    corpus: Corpus,
+    query: CountQuery,
+    result: CountResult,
+    run: Run | None = None,
+    estimates: Estimates | None = None,
+    *,
+    more_rows: Callable[[Run], Any] | None = None,
 ) -> Certificate:
     """Save a count in the corpus's database: its certificate, its histograms where it has them, its counts.
 
@@ -98,6 +104,9 @@ def save_counts(
     estimates
         What the counts were carried on to; None for a plain count, whose estimate, lower, upper, method and grade stay
         null: a count is not a frequency.
+    more_rows
+        Makes further rows of `frequencies` for the run, of other sides than the query's, which the certificate does not
+        vouch for; they are saved in the same commit.
 
     Returns
     -------
@@ -115,7 +124,12 @@ def save_counts(
     append_rows(corpus.database, CERTIFICATES, _certificate_row(certificate, corpus), result.space)
     if result.histogram is not None:
         save_histograms(corpus, query, result, certificate.run)
-    append_rows(corpus.database, FREQUENCIES, frequency_rows(result, certificate.run, estimates), result.space)
+    rows = frequency_rows(result, certificate.run, estimates)
+    if more_rows is not None:
+        import pyarrow as pa
+
+        rows = pa.concat_tables([rows, more_rows(certificate.run)])
+    append_rows(corpus.database, FREQUENCIES, rows, result.space)
     return certificate
 
 
@@ -200,9 +214,9 @@ def load_certificate(database: Database, run: str) -> Certificate:
     return unpack(packed, f"the certificate of run {run}")
 
 
-def saved_frequencies(database: Database, run: str) -> list[dict[str, Any]]:
-    """Give the rows of `frequencies` that a run saved, as dictionaries, in their order."""
-    return read_rows(database, FREQUENCIES, run=run)
+def saved_frequencies(database: Database, run: str, **equal: str) -> list[dict[str, Any]]:
+    """Give the rows of `frequencies` that a run saved, in their order; with ``side="image"`` those of that side."""
+    return read_rows(database, FREQUENCIES, run=run, **equal)
 
 
 def _certificate_row(certificate: Certificate, corpus: Corpus) -> Any:

@@ -263,7 +263,7 @@ def _require_saved(certificate: Certificate, database: Database) -> None:
     if listed != [told]:
         raise _refuted(certificate, "the table 'certificates' describes it otherwise")
     expected = _plain(frequency_rows(_as_result(certificate), certificate.run).to_pylist())
-    found = _plain(saved_frequencies(database, run))
+    found = _plain(saved_frequencies(database, run, side=certificate.side))
     if not found:
         raise TailwagError(f"run {run} was not saved whole, its counts are missing: count again with --save")
     if found != expected:
