@@ -64,13 +64,18 @@ PROCEDURE_NAMES = ["auto", "classification", "laion400m", "retrieval", "similari
 )
 @click.option("--replicates", type=click.IntRange(1), default=2000, show_default=True, help="Of resampling.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of resampling.")
+@click.option("--all", "every", is_flag=True, help="Every pretraining set and model of --paper, in one table.")
+@click.option(
+    "--configuration", metavar="FILE", help="Run a report's configuration.json again; other choices are its own."
+)
 @click.option("--out", metavar="DIR", help="Leave a report there: page, figures, every number as CSV.")
 @json_option
-def fit(out: str | None, as_json: bool, **asked: Any) -> None:
+def fit(out: str | None, as_json: bool, every: bool, configuration: str | None, **asked: Any) -> None:
     """Fit accuracy to log frequency: as published, and concept by concept.
 
     The published figure takes means of ten bins; beside it stand the correlation over single concepts and the slope
-    inside test sets, with intervals. Accuracies meet counts by name; whatever meets nothing is listed.
+    inside test sets, with intervals. Accuracies meet counts by name; whatever meets nothing is listed. Without --out
+    nothing is written.
 
     \b
     Example:
@@ -78,45 +83,96 @@ def fit(out: str | None, as_json: bool, **asked: Any) -> None:
       tailwag fit --counts counts.csv --accuracies accuracies.csv --values percent --model ViT-B-32
       tailwag fit --paper frequency_determines_performance --pretraining cc3m --model RN50
       tailwag fit --paper frequency_determines_performance --pretraining laion400m --out laion
+      tailwag fit --paper frequency_determines_performance --all
+      tailwag fit --configuration report/configuration.json --out again
     """
-    from .report.folder import check_place, write_study
-    from .report.request import FitRequest
-    from .report.study import run_study
+    from .report.folder import check_place
+    from .report.request import FitRequest, load_request
 
-    request = FitRequest(**asked)
-    _check_usage(request)
+    request = FitRequest(**asked) if configuration is None else load_request(configuration)
+    _check_usage(request, every, configuration is not None and request_given(asked))
     if out is not None:
         check_place(out)
+    if every:
+        _fit_all(request, out, as_json)
+    else:
+        _fit_one(request, out, as_json)
+
+
+def request_given(asked: dict[str, Any]) -> bool:
+    """Whether a file was named on the command line besides a configuration."""
+    return any(asked[name] for name in ("counts", "accuracies", "paper", "pretraining", "models"))
+
+
+def _check_usage(request: FitRequest, every: bool, both: bool) -> None:
+    if both:
+        raise click.UsageError("--configuration says what is read and fitted: leave the other options out.")
+    if request.paper is not None and (request.counts or request.accuracies or request.corpus):
+        raise click.UsageError("--paper has counts and accuracies of its own: leave out --counts and --accuracies.")
+    if request.paper is None and not (request.accuracies and (request.counts or request.corpus)):
+        raise click.UsageError("--counts (or --corpus) and --accuracies are needed, or --paper.")
+    if every and request.paper is None:
+        raise click.UsageError("--all goes through the paper's release: name its folder with --paper.")
+    if every and request.pretraining is not None:
+        raise click.UsageError("--all takes every pretraining set: leave out --pretraining.")
+
+
+def _fit_one(request: FitRequest, out: str | None, as_json: bool) -> None:
+    from ..retrieval.result_tables import print_json
+    from .report.study import run_study
+
     study = run_study(request)
     if out is not None:
         from .report.figures import figures_of
+        from .report.folder import write_study
 
         write_study(study, out, figures_of(study.cells))
-    _print(study, out, as_json)
-
-
-def _check_usage(request: FitRequest) -> None:
-    if request.paper is not None and (request.counts or request.accuracies):
-        raise click.UsageError("--paper has counts and accuracies of its own: leave out --counts and --accuracies.")
-    if request.paper is None and not (request.accuracies and (request.counts or request.corpus)):
-        raise click.UsageError("--counts and --accuracies are needed, or --paper.")
-
-
-def _print(study: Study, out: str | None, as_json: bool) -> None:
-    from ..retrieval.result_tables import print_json, print_table
-    from .report.comparison import ladder
-
     if as_json:
         print_json({**study.as_dict(), "report": out})
+    else:
+        _print_study(study)
+        _say_where(out)
+
+
+def _fit_all(request: FitRequest, out: str | None, as_json: bool) -> None:
+    from ..retrieval.result_tables import print_json, print_table
+    from .report.all_cells import HEADINGS, run_all, text_alternative
+
+    found = run_all(request, lambda pretraining: click.echo(f"fitting {pretraining}", err=True))
+    if out is not None:
+        from .report.figures import figures_of_all
+        from .report.folder import write_all_cells
+
+        write_all_cells(found, out, figures_of_all(found.cells))
+    if as_json:
+        print_json({**found.as_dict(), "report": out})
         return
+    print_table(HEADINGS, found.rows())
+    click.echo(text_alternative(found))
+    click.echo(
+        f"p is of the slope inside test sets, corrected for {len(found.cells)} tests; slopes in points a decade."
+    )
+    for pretraining, reason in found.left_out:
+        click.echo(f"left out, {pretraining}: {reason}")
+    _say_where(out)
+
+
+def _print_study(study: Study) -> None:
+    from ..retrieval.result_tables import print_table
+    from .report.comparison import ladder
+
     fits = study.fits
     for cell in study.cells:
-        click.echo(f"{cell.model} on {fits.pretraining}, {fits.side} counts, {fits.metric}")
+        click.echo(f"{cell.model} on {fits.pretraining}, {fits.side} counts, {fits.metric}:")
         rows = [[step.name, step.value, step.slope] for step in ladder(cell)]
         print_table(["", "r", "slope"], rows, words=(0, 2))
+        click.echo("")
     for flag in fits.flags:
         click.echo(str(flag))
     for reason, number in study.reasons:
         click.echo(f"left out, {reason}: {number:,}")
+
+
+def _say_where(out: str | None) -> None:
     if out is not None:
         click.echo(f"Report: {out}/report.html")

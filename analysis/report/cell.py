@@ -1,6 +1,6 @@
-"""One cell of an analysis (a model on counts of one side) as arrays that figures are drawn from.
+"""One cell of an analysis (a model on counts of one side) as arrays and looked-up numbers that figures are drawn from.
 
-Not here: the statistics (`fits`), which this only looks up; the figures.
+Not here: the statistics (`fits`), which this only asks; the figures.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from tailwag.errors import BadInput
-
-from ..fits.concept_level import log_frequency
-from ..fits.curvature import Curvature, curvature
-from ..fits.numbers import Flag, Number
+from ..fits.concept_level import Correlation, log_frequency, pearson_of_all, pearson_of_found, spearman
+from ..fits.curvature import Curvature
+from ..fits.numbers import NAN, Flag, Number
+from ..fits.one_model import ModelFit, counts_of
 from ..fits.published import PublishedFit
-from ..fits.within_sets import Decomposition, SetSlope, decompose
+from ..fits.slope_intervals import SlopeIntervals
+from ..fits.within_sets import Decomposition, SetSlope
 
-ONCE = ", each test set once"  # how `fits` marks a number that leaves out repeated test sets
+_PER_DECADE = "points per decade"
 
 
 @dataclass(frozen=True)
@@ -63,95 +64,141 @@ class Cell:
 
     Attributes
     ----------
-    model, pretraining, side
+    fit
+        What was fitted.
+    pretraining, side
         What it is.
     tasks, concepts
-        (C,) names.
+        (C,) names, each test set once.
     counts, values
         (C,) float64 rows, and accuracies in points, 0 to 100.
-    published
-        The published procedure.
     published_counts, published_values
-        What that rests on: as `counts` and `values`, test sets that repeat another's counts included.
-    numbers, flags
-        Those of this cell.
+        What the published figure rests on: the same, test sets that repeat another's counts included.
     """
 
-    model: str
+    fit: ModelFit
     pretraining: str
     side: str
     tasks: np.ndarray
     concepts: np.ndarray
     counts: np.ndarray
     values: np.ndarray
-    published: PublishedFit
     published_counts: np.ndarray
     published_values: np.ndarray
-    numbers: tuple[Number, ...]
-    flags: tuple[Flag, ...]
 
-    def number(self, section: str, quantity: str) -> Number:
-        """Look a number up; one whose value is nan where it was not computed."""
-        for number in self.numbers:
-            if number.section == section and number.quantity == quantity:
-                return number
-        return Number(section, quantity, math.nan)
-
-    def once(self, section: str, quantity: str) -> Number:
-        """Look a number up that counts each test set once, where there are both."""
-        found = self.number(section, quantity + ONCE)
-        return self.number(section, quantity) if math.isnan(found.value) else found
-
-    @property
-    def concept_r(self) -> Number:
-        """Pearson's r over the concepts that were found."""
-        return self.once("concepts", "Pearson's r of found concepts")
+    @classmethod
+    def of(cls, fit: ModelFit, pretraining: str, side: str, whole: Any) -> Cell:
+        """Make the cell of a model's fit; `whole` are all its points as a frame, repeated test sets included."""
+        once: Any = fit.points
+        return cls(
+            fit=fit,
+            pretraining=pretraining,
+            side=side,
+            tasks=once["task"].to_numpy(dtype=object),
+            concepts=once["concept"].to_numpy(dtype=object),
+            counts=once["frequency"].to_numpy(dtype=np.float64),
+            values=100 * once["value"].to_numpy(dtype=np.float64),
+            published_counts=counts_of(whole),
+            published_values=100 * whole["value"].to_numpy(dtype=np.float64),
+        )
 
     @property
-    def concept_slope(self) -> Number:
-        """The slope over concepts, pooled, in points per decade."""
-        return self.once("concepts", "slope of all concepts")
+    def model(self) -> str:
+        """The model's name."""
+        return self.fit.model
 
     @property
-    def within_r(self) -> Number:
-        """Pearson's r inside test sets."""
-        return self.once("within", "r within test sets")
+    def published(self) -> PublishedFit:
+        """The published figure as it was made."""
+        return self.fit.published
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What a reader must know of this model's numbers."""
+        return self.fit.flags
+
+    @cached_property
+    def concept_r(self) -> Correlation:
+        """Pearson's r over the concepts that were found, each test set once."""
+        return pearson_of_found(self.counts, self.values)
+
+    @cached_property
+    def concept_r_all(self) -> Correlation:
+        """The same with repeated test sets, as the published figure has them."""
+        return pearson_of_found(self.published_counts, self.published_values)
+
+    @cached_property
+    def pooled_r(self) -> Correlation:
+        """Pearson's r of log10(1 + count) over all concepts."""
+        return pearson_of_all(self.counts, self.values)
+
+    @cached_property
+    def spearman(self) -> Correlation:
+        """Spearman's ρ over all concepts."""
+        return spearman(self.counts, self.values)
+
+    @cached_property
+    def spearman_all(self) -> Correlation:
+        """The same with repeated test sets."""
+        return spearman(self.published_counts, self.published_values)
+
+    @property
+    def apart(self) -> Decomposition | None:
+        """The slopes within and between test sets; None where they could not be told apart."""
+        return self.fit.apart
+
+    @property
+    def pooled(self) -> Number:
+        """The slope over all concepts, in points per decade."""
+        return _slope("slope over all concepts", self.fit.pooled)
 
     @property
     def within(self) -> Number:
-        """The slope inside test sets, in points per decade."""
-        return self.once("within", "slope within test sets")
+        """The slope inside test sets, in points per decade, with its recommended interval."""
+        return _slope("slope within test sets", self.fit.within)
+
+    @property
+    def within_r(self) -> float:
+        """Pearson's r inside test sets; nan without any."""
+        return self.apart.within_r if self.apart else NAN
 
     @property
     def between(self) -> Number:
         """The slope between means of test sets, in points per decade."""
-        return self.once("within", "slope between test sets")
+        if self.apart is None:
+            return Number("between", "slope between test sets", NAN, unit=_PER_DECADE)
+        reach = self.apart.between_interval
+        return Number("between", "slope between test sets", self.apart.between, reach.lower, reach.upper, reach.p)
 
-    @cached_property
-    def decomposition(self) -> Decomposition:
-        """The slopes within and between test sets, and the line of each set."""
-        return decompose(log_frequency(self.counts), self.values / 100, self.tasks)
-
-    @cached_property
+    @property
     def curve(self) -> Curvature | None:
         """The line and two curves through the concepts; None where there are too few different counts."""
-        try:
-            return curvature(log_frequency(self.counts), self.values / 100, self.tasks)
-        except BadInput:
-            return None
+        return self.fit.curve
 
     @cached_property
     def sets(self) -> tuple[SetSummary, ...]:
         """Each test set, in the order of mean log frequency: rare ones first."""
         found = []
-        for line in self.decomposition.sets:
+        for line in self.apart.sets if self.apart else ():
             inside = self.tasks == line.task
             lost = self.counts[inside] == 0
             values = self.values[inside]
             found.append(SetSummary(line, int(lost.sum()), mean(values[lost]), mean(values[~lost])))
         return tuple(sorted(found, key=lambda each: (each.line.mean_x, each.task)))
 
+    @property
+    def decades(self) -> np.ndarray:
+        """(C,) log10(1 + count)."""
+        return log_frequency(self.counts)
+
+
+def _slope(quantity: str, found: SlopeIntervals | None) -> Number:
+    if found is None:
+        return Number("slopes", quantity, NAN, unit=_PER_DECADE)
+    reach = found.cr2
+    return Number("slopes", quantity, found.slope, reach.lower, reach.upper, reach.p, unit=_PER_DECADE)
+
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
     """Give the mean; nan of nothing."""
-    return float(np.mean(values)) if len(values) else math.nan
+    return float(np.mean(values)) if len(values) else NAN

@@ -177,3 +177,16 @@ def r_text(value: float) -> str:
     """
     text = number_text(value, 3)
     return text.replace("0.", ".", 1) if text.lstrip("−").startswith("0.") else text
+
+
+def p_text(p: float) -> str:
+    """Write a p value.
+
+    Examples
+    --------
+    >>> p_text(0.0312), p_text(1e-9), p_text(float("nan"))
+    ('0.031', '< 0.0001', '–')
+    """
+    if math.isnan(p):
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"

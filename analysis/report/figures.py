@@ -34,3 +34,8 @@ def figures_of(cells: Sequence[Cell]) -> list[tuple[str, Callable[[], Figure]]]:
         ("slopes-by-model", by_model_figure, len(cells) > 1),
     ]
     return [(name, partial(make, cells)) for name, make, there in wanted if there]
+
+
+def figures_of_all(cells: Sequence[Cell]) -> list[tuple[str, Callable[[], Figure]]]:
+    """Name the figures over all cells of a release."""
+    return [("slopes-by-cell", partial(by_model_figure, cells))]

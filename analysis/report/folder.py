@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from tailwag.errors import BadInput
 
+from .all_cells import AllCells
 from .drawing import paper_style
 from .page import render_page
-from .parts import report_of
-from .request import CONFIGURATION
+from .parts import report_of, report_of_all
+from .request import CONFIGURATION, FitRequest
 from .study import Study
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PAGE, FIGURES = "report.html", "figures"
 DOTS_PER_INCH = 300
+_EXCLUSION_HEADINGS = ["reason", "source", "name", "detail"]
 _OWN = {PAGE, FIGURES, CONFIGURATION, "numbers.csv", "points.csv", "bins.csv", "exclusions.csv", "cells.csv"}
 
 
@@ -74,10 +76,24 @@ def write_study(study: Study, path: str | Path, figures: Iterable[tuple[str, Cal
         table = study.points.table
         _write_table(unfinished / "points.csv", list(table.columns), table.itertuples(index=False, name=None))
         _write_table(unfinished / "bins.csv", *_bins(study))
-        rows = [[each.reason, each.source, each.name, each.detail] for each in study.points.exclusions]
-        _write_table(unfinished / "exclusions.csv", ["reason", "source", "name", "detail"], rows)
-        written = json.dumps(study.request.configuration(), indent=2, ensure_ascii=False)
-        (unfinished / CONFIGURATION).write_text(written + "\n", encoding="utf-8")
+        _write_table(unfinished / "exclusions.csv", _EXCLUSION_HEADINGS, _exclusions(study))
+        _write_configuration(unfinished, study.request)
+
+
+def write_all_cells(found: AllCells, path: str | Path, figures: Iterable[tuple[str, Callable[[], Figure]]]) -> None:
+    """Write the report of all cells of a release; raises as `write_study`."""
+    with replaced_folder(path) as unfinished:
+        (unfinished / PAGE).write_text(render_page(report_of_all(found)), encoding="utf-8")
+        write_figures(unfinished / FIGURES, figures)
+        records = found.records()
+        _write_table(unfinished / "cells.csv", list(records[0]), [list(record.values()) for record in records])
+        numbers = [_numbers(study) for study in found.studies]
+        _write_table(unfinished / "numbers.csv", numbers[0][0], [row for _, rows in numbers for row in rows])
+        bins = [_bins(study) for study in found.studies]
+        _write_table(unfinished / "bins.csv", bins[0][0], [row for _, rows in bins for row in rows])
+        exclusions = [row for study in found.studies for row in _exclusions(study)]
+        _write_table(unfinished / "exclusions.csv", _EXCLUSION_HEADINGS, exclusions)
+        _write_configuration(unfinished, found.request)
 
 
 def write_figures(folder: Path, figures: Iterable[tuple[str, Callable[[], Figure]]]) -> None:
@@ -135,6 +151,15 @@ def _bins(study: Study) -> tuple[list[str], list[list[Any]]]:
             zip(cell.published.edges, cell.published.sizes, cell.published.means, cell.published.drawn, strict=True)
         )
     ]
+
+
+def _exclusions(study: Study) -> list[list[str]]:
+    return [[each.reason, each.source, each.name, each.detail] for each in study.points.exclusions]
+
+
+def _write_configuration(folder: Path, request: FitRequest) -> None:
+    written = json.dumps(request.configuration(), indent=2, ensure_ascii=False)
+    (folder / CONFIGURATION).write_text(written + "\n", encoding="utf-8")
 
 
 def _write_table(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

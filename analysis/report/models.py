@@ -90,7 +90,7 @@ def by_model(cells: Sequence[Cell]) -> Drawing:
             draw.r_text(cell.published.r),
             draw.number_text(cell.published.slope),
             draw.r_text(cell.concept_r.value),
-            draw.r_text(cell.within_r.value),
+            draw.r_text(cell.within_r),
             draw.number_text(cell.within.value),
             draw.interval_text(cell.within.lower, cell.within.upper),
         ]

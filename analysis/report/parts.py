@@ -6,11 +6,11 @@ Not here: the HTML (`page.py`), the figures' own data (one module a question).
 from __future__ import annotations
 
 import json
-import math
 
 from . import drawing as draw
+from .all_cells import HEADINGS, AllCells, text_alternative
 from .cell import Cell
-from .comparison import ladder
+from .comparison import ladder, sentences
 from .contents import Drawing, ModelPart, Report, Table
 from .models import by_model
 from .relation import relation
@@ -48,22 +48,51 @@ def report_of(study: Study) -> Report:
     )
 
 
+def report_of_all(found: AllCells) -> Report:
+    """Say what all cells of a release show, as the contents of a page."""
+    studies = found.studies
+    exclusions = [(study, each) for study in studies for each in study.points.exclusions]
+    cells = Table("All cells", HEADINGS, found.rows())
+    flags = [[study.fits.pretraining, flag.severity, flag.text] for study in studies for flag in study.fits.flags]
+    left_out = [[name, reason] for name, reason in found.left_out]
+    return Report(
+        title=f"{len(found.cells)} models and pretraining sets",
+        subtitle=text_alternative(found),
+        models=[],
+        drawings=[by_model(found.cells)],
+        numbers=[
+            cells,
+            Table("Flags", ("pretraining set", "severity", "what to know"), flags, (0, 1, 2)),
+            Table("Pretraining sets that could not be fitted", ("pretraining set", "why"), left_out, (0, 1)),
+        ],
+        numbers_note=(
+            "Slopes are in points of accuracy (0 to 100) for ten times the frequency. p is that of the slope inside "
+            f"test sets, corrected for the {len(found.cells)} tests of this table by Holm and by Benjamini and "
+            "Hochberg. All numbers of every cell are in numbers.csv."
+        ),
+        exclusions=Table(
+            "What was left out",
+            ("pretraining set", "reason", "name", "where", "detail"),
+            [
+                [study.fits.pretraining, each.reason, each.name, each.source, each.detail]
+                for study, each in exclusions[: 5 * SHOWN_EXCLUSIONS]
+            ],
+            (0, 1, 2, 3, 4),
+        ),
+        exclusions_note=f"{len(exclusions):,} names; all are in exclusions.csv.",
+        command=found.request.command() + " --all",
+        configuration=json.dumps(found.request.configuration(), indent=2, ensure_ascii=False),
+    )
+
+
 def _part(cell: Cell, number: int) -> ModelPart:
-    return ModelPart(number, cell.model, ladder(cell), _sentences(cell), cell.flags, drawings(cell, number))
+    return ModelPart(number, cell.model, ladder(cell), sentences(cell), cell.flags, drawings(cell, number))
 
 
 def drawings(cell: Cell, number: int) -> list[Drawing]:
     """Give every figure of one model for the page."""
     found = (relation, slopes_by_set, between_and_within, zeros, shape, sensitivity, ranks)
     return [drawing for draw_it in found if (drawing := draw_it(cell, number)) is not None]
-
-
-def _sentences(cell: Cell) -> list[str]:
-    fit = cell.published
-    return [
-        f"{fit.zeros:,} of {fit.concepts:,} concepts have a count of zero. The bars show |r|: a mean over hundreds of "
-        "concepts hides how far single ones lie from it, and test sets with rare names are often also the hard ones."
-    ]
 
 
 def _numbers(study: Study) -> list[Table]:
@@ -74,7 +103,7 @@ def _numbers(study: Study) -> list[Table]:
             number.quantity,
             draw.number_text(number.value, 3),
             draw.interval_text(number.lower, number.upper, 3),
-            p_text(number.p),
+            draw.p_text(number.p),
             number.unit,
             f"{number.points:,}" if number.points else "–",
             f"{number.clusters}" if number.clusters else "–",
@@ -85,19 +114,6 @@ def _numbers(study: Study) -> list[Table]:
     headings = ("model", *_NUMBER_HEADINGS) if several else _NUMBER_HEADINGS
     words = [headings.index(name) for name in ("model", "quantity", "unit", "method", "note") if name in headings]
     return [Table(f"{section} ({len(rows)})", headings, rows, words) for section, rows in sections.items()]
-
-
-def p_text(p: float) -> str:
-    """Write a p value.
-
-    Examples
-    --------
-    >>> p_text(0.0312), p_text(1e-9), p_text(float("nan"))
-    ('0.031', '< 0.0001', '–')
-    """
-    if math.isnan(p):
-        return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def _exclusions(study: Study) -> Table:

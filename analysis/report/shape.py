@@ -97,10 +97,11 @@ def group_means(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[in
         Mean places on the axis of log10(1 + count), mean accuracies with test sets' own levels taken off, two standard
         errors of these, and sizes.
     """
-    x = np.log10(1 + cell.counts)
+    x = cell.decades
+    slope = cell.apart.within if cell.apart else 0.0
     level = np.zeros(len(x))
     for each in cell.sets:
-        level[cell.tasks == each.task] = each.line.mean_y - cell.decomposition.within * (each.line.mean_x - x.mean())
+        level[cell.tasks == each.task] = each.line.mean_y - slope * (each.line.mean_x - x.mean())
     adjusted = cell.values - level + cell.values.mean()
     found = np.flatnonzero(cell.counts > 0)
     found = found[np.argsort(x[found], kind="stable")]

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..inputs.points import Points
 from .cell import Cell
 from .request import FitRequest, read_points
@@ -41,31 +39,12 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """A cell a model, on test sets counted once; its published figure is as it was made."""
-        table: Any
-        points: Any
-        table, points = self.fits.points, self.points.table
-        found = []
-        for each in self.fits.models:
-            own = table[table["model"] == each.model]
-            whole = points[points["model"] == each.model]
-            found.append(
-                Cell(
-                    model=each.model,
-                    pretraining=self.fits.pretraining,
-                    side=self.fits.side,
-                    tasks=own["task"].to_numpy(dtype=object),
-                    concepts=own["concept"].to_numpy(dtype=object),
-                    counts=own["frequency"].to_numpy(dtype=np.float64),
-                    values=100 * own["value"].to_numpy(dtype=np.float64),
-                    published=each.published,
-                    published_counts=whole["frequency"].to_numpy(dtype=np.float64),
-                    published_values=100 * whole["value"].to_numpy(dtype=np.float64),
-                    numbers=each.numbers,
-                    flags=each.flags,
-                )
-            )
-        return tuple(found)
+        """A cell a model, in the order of the fits."""
+        points: Any = self.points.table
+        return tuple(
+            Cell.of(each, self.fits.pretraining, self.fits.side, points[points["model"] == each.model])
+            for each in self.fits.models
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Give everything that came out as what JSON can hold; a number that is not defined is None."""

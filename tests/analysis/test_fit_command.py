@@ -1,0 +1,258 @@
+"""`tailwag fit` from end to end: what it prints, what it refuses, what it lists, what it leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tailwag.errors import TailwagError
+from tailwag.main import group
+
+from .made_study import SLOPE, write_study
+
+QUICK = ("--replicates", "100")
+
+
+def run(*arguments):
+    return CliRunner().invoke(group, ["fit", *map(str, arguments)])
+
+
+def fit(folder, *more):
+    return run("--counts", folder / "counts.csv", "--accuracies", folder / "accuracies.csv", *QUICK, *more)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(made):
+    told = fit(made, "--out", made / "report")
+    assert told.exit_code == 0, told.output
+    return made / "report"
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def replaced_in(folder, name, old, new, tmp_path):
+    for file in ("counts.csv", "accuracies.csv"):
+        text = (folder / file).read_text("utf-8")
+        if file == name:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (tmp_path / file).write_text(text, "utf-8")
+    return tmp_path
+
+
+def test_it_prints_the_published_way_and_the_better_ones_side_by_side(made):
+    told = fit(made, "--model", "RN50").output
+    assert "RN50 on made, image counts, accuracy:" in told
+    assert re.search(r"10 bin means, as published +−?\.\d{3} +\d+\.\d points a decade", told)
+    slope = re.search(r"inside one test set +\.\d{3} +(\d+\.\d) points a decade \[(\d+\.\d) to (\d+\.\d)\]", told)
+    assert slope, told
+    assert float(slope[2]) < SLOPE < float(slope[3])
+
+
+def test_without_out_nothing_is_written(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fit(made).exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_whole_and_holds_no_nan(made):
+    told = json.loads(fit(made, "--json").output, parse_constant=lambda name: pytest.fail(name))
+    assert told["models"] == ["RN50", "ViT-B-32"]
+    assert told["concepts"] == 240
+    assert {number["model"] for number in told["numbers"]} >= {"RN50", "ViT-B-32"}
+
+
+def test_the_report_has_page_figures_tables_and_configuration(report):
+    assert sorted(each.name for each in report.iterdir()) == [
+        "bins.csv",
+        "configuration.json",
+        "exclusions.csv",
+        "figures",
+        "numbers.csv",
+        "points.csv",
+        "report.html",
+    ]
+    figures = sorted(each.name for each in (report / "figures").iterdir())
+    assert [name for name in figures if name.endswith(".png")] == [
+        f"{name}.png"
+        for name in (
+            "between-and-within",
+            "published-and-within",
+            "ranks",
+            "sensitivity",
+            "shape",
+            "slopes-by-model",
+            "slopes-by-set",
+            "zeros",
+        )
+    ]
+    assert len(figures) == 16
+    assert len(rows_of(report / "points.csv")) == 240
+    assert len(rows_of(report / "bins.csv")) == 2 * 12
+
+
+def test_numbers_of_the_report_are_those_of_the_command(made, report):
+    told = json.loads(fit(made, "--json").output)["numbers"]
+    written = rows_of(report / "numbers.csv")
+    assert len(written) == len(told)
+    for row, number in zip(written, told, strict=True):
+        assert (row["quantity"], row["model"]) == (number["quantity"], number["model"])
+        assert row["value"] == ("" if number["value"] is None else repr(number["value"]))
+
+
+def test_the_configuration_runs_it_again_to_the_same_numbers(report, tmp_path):
+    told = run("--configuration", report / "configuration.json", "--out", tmp_path / "again")
+    assert told.exit_code == 0, told.output
+    for name in ("numbers.csv", "points.csv", "bins.csv", "exclusions.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (report / name).read_bytes()
+
+
+def test_a_configuration_beside_other_choices_is_wrong_usage(report):
+    told = run("--configuration", report / "configuration.json", "--model", "RN50")
+    assert told.exit_code == 2
+    assert "leave the other options out" in told.output
+
+
+def test_an_earlier_report_is_replaced_and_other_things_are_not(made, report, tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "thesis.tex").write_text("years of work")
+    told = fit(made, "--out", place)
+    assert isinstance(told.exception, TailwagError)
+    assert "thesis.tex" in str(told.exception)
+    assert [each.name for each in place.iterdir()] == ["thesis.tex"]
+    before = (report / "report.html").stat().st_ino
+    assert fit(made, "--model", "RN50", "--out", report.parent / "twice").exit_code == 0
+    assert fit(made, "--model", "RN50", "--out", report.parent / "twice").exit_code == 0
+    assert not [each for each in report.parent.iterdir() if each.name.startswith(".")]
+    assert (report / "report.html").stat().st_ino == before
+
+
+def test_a_failure_while_writing_leaves_what_was_there(made, tmp_path, monkeypatch):
+    assert fit(made, "--model", "RN50", "--out", tmp_path / "report").exit_code == 0
+    before = (tmp_path / "report" / "numbers.csv").read_bytes()
+    monkeypatch.setattr("tailwag.analysis.report.folder.DOTS_PER_INCH", "none")
+    assert fit(made, "--out", tmp_path / "report").exit_code == 1
+    assert (tmp_path / "report" / "numbers.csv").read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_file_in_the_place_and_a_missing_parent_are_refused(made, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place, words in ((tmp_path / "file", "is a file"), (tmp_path / "no" / "where", "there is no folder")):
+        assert words in str(fit(made, "--out", place).exception)
+
+
+def test_an_unknown_concept_is_listed_and_counted(made, tmp_path):
+    folder = replaced_in(made, "accuracies.csv", "objects 3,", "no such thing,", tmp_path)
+    told = fit(folder, "--out", tmp_path / "report")
+    assert told.exit_code == 0, told.output
+    assert re.search(r"left out, .*: [12]\n", told.output)
+    assert "no such thing" in {row["name"] for row in rows_of(tmp_path / "report" / "exclusions.csv")}
+    assert "no such thing" in (tmp_path / "report" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("birds 1,accuracy,", "birds 2,accuracy,", "birds 2"),  # another value under a name that is there
+        ("birds 0,accuracy,0.", "birds 0,accuracy,30.", "--values percent"),
+        ("birds 0,accuracy,0.", "birds 0,accuracy,x0.", "birds 0"),
+    ],
+    ids=["a name twice", "percents", "no number"],
+)
+def test_a_fault_of_the_accuracies_is_one_clear_line(made, tmp_path, old, new, words):
+    told = fit(replaced_in(made, "accuracies.csv", old, new, tmp_path))
+    assert isinstance(told.exception, TailwagError), told.output
+    assert words in str(told.exception)
+    assert "accuracies.csv" in str(told.exception)
+    assert "\n" not in str(told.exception)
+
+
+def test_a_value_that_is_nan_is_an_exclusion(made, tmp_path):
+    text = (made / "accuracies.csv").read_text("utf-8")
+    folder = tmp_path
+    (folder / "counts.csv").write_text((made / "counts.csv").read_text("utf-8"))
+    (folder / "accuracies.csv").write_text(re.sub(r"(birds 0,accuracy),[0-9.]+,", r"\1,nan,", text))
+    told = fit(folder)
+    assert told.exit_code == 0, told.output
+    assert "left out" in told.output
+    assert json.loads(fit(folder, "--json").output)["concepts"] == 238
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "there"),
+    [("--model", "RN5", "RN50"), ("--pretraining", "cc3m", "made"), ("--side", "joint", "")],
+)
+def test_what_is_not_there_is_named_beside_what_is(made, option, value, there):
+    error = fit(made, option, value).exception
+    assert isinstance(error, TailwagError)
+    assert value in str(error)
+    assert there in str(error)
+
+
+def test_a_stated_failure_is_one_line_on_stderr_and_exit_1(tmp_path):
+    write_study(tmp_path, concepts=3)
+    command = [sys.executable, "-m", "tailwag", "fit", "--counts", "counts.csv", "--accuracies", "nowhere.csv"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert told.returncode == 1
+    assert told.stdout == ""
+    assert told.stderr.count("\n") == 1
+    assert "nowhere.csv" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--counts", "a.csv"],
+        ["--paper", "x", "--counts", "a.csv"],
+        ["--all"],
+        ["--paper", "x", "--all", "--pretraining", "cc3m"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_set_of_one_concept_and_one_without_variation_do_not_stop_it(made, tmp_path):
+    for name in ("counts.csv", "accuracies.csv"):
+        lines = (made / name).read_text("utf-8").splitlines()
+        kept = [line for line in lines if not re.search(r"scenes (?!5,)", line) or "scenes 5," in line]
+        (tmp_path / name).write_text("\n".join(kept) + "\n", "utf-8")
+    told = fit(tmp_path, "--out", tmp_path / "report")
+    assert told.exit_code == 0, told.output
+
+
+@pytest.mark.photos
+def test_the_release_comes_out_as_the_paper_has_it(data):
+    told = run("--paper", data / "data" / "paper", "--pretraining", "cc3m", "--model", "RN50", "--json", *QUICK)
+    assert told.exit_code == 0, told.output
+    numbers = {number["quantity"]: number["value"] for number in json.loads(told.output)["numbers"]}
+    assert numbers["r of bin means"] == pytest.approx(0.966, abs=0.001)
+    assert numbers["slope of bin means"] == pytest.approx(8.59, abs=0.01)
+
+
+@pytest.mark.photos
+def test_a_model_or_pretraining_set_that_the_release_lacks_is_named(data):
+    folder = data / "data" / "paper"
+    assert "cc3m" in str(run("--paper", folder).exception)
+    assert "cc4m" in str(run("--paper", folder, "--pretraining", "cc4m").exception)
+    assert "RN500" in str(run("--paper", folder, "--pretraining", "cc3m", "--model", "RN500").exception)
