@@ -60,6 +60,11 @@ def fold_character(character: str) -> tuple[tuple[str, str], ...]:
         return () if UNSEEN_BEGIN <= code < UNSEEN_END else ((END, BREAK),)
     if (special := _special_kind(character)) is not None:
         return (special,)
+    category = unicodedata.category(character)
+    if category in ("Cn", "Co", "Cs"):
+        return ((END, BREAK),)
+    if category == "Lo" and not 0xAC00 <= code <= 0xD7A3 and not unicodedata.decomposition(character):
+        return ((character, LETTER),)  # a letter without case; Hangul falls apart by a rule
     plain = character
     for _ in range(2):  # what casefold makes may fall apart further
         plain = unicodedata.normalize("NFKD", plain.casefold())
