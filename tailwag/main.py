@@ -28,6 +28,7 @@ COMMANDS = {
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",
     "fit": "tailwag.analysis.commands:fit",
+    "compare": "tailwag.analysis.comparisons.commands:compare",
     "sketch": "tailwag.retrieval.estimate_commands:sketch",
     "verify": "tailwag.retrieval.record_commands:verify",
     "diff": "tailwag.retrieval.record_commands:diff",

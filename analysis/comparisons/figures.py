@@ -16,10 +16,12 @@ from .ratios import Ratios
 from .study import Study
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LABELLED = 8
 _NAMED_AT_MOST = 34
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def figures_of(study: Study) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -62,7 +64,7 @@ def rank_frequency_figure(study: Study) -> Figure:
         ylabel="share of the pairs" if known else f"{compared.side} count",
         title=f"{compared.side} frequency of {len(compared.concepts):,} concepts",
     )
-    axes.grid(color="#8883", linewidth=0.6)
+    _finish(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
@@ -93,14 +95,6 @@ def ratio_figure(study: Study, ratios: Ratios) -> Figure:
             label=f"{label} ({int(shown.sum()):,})",
         )
     axes.axhline(1, color="#444", linewidth=0.8)
-    for concept in farthest(ratios, certain):
-        axes.annotate(
-            printable(ratios.concepts[concept])[:_NAMED_AT_MOST],
-            (together[concept], ratios.ratio[concept]),
-            xytext=(4, 2),
-            textcoords="offset points",
-            fontsize=7,
-        )
     first, second = printable(ratios.first), printable(ratios.second)
     missing = int((~both).sum())
     axes.set(
@@ -110,8 +104,9 @@ def ratio_figure(study: Study, ratios: Ratios) -> Figure:
         ylabel=f"share in {first} / share in {second}",
         title=f"{int(both.sum()):,} concepts that both have; {missing:,} are not drawn",
     )
-    axes.grid(color="#8883", linewidth=0.6)
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    _finish(axes)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+    _label(axes, ratios, together, farthest(ratios, certain))
     return figure
 
 
@@ -125,3 +120,47 @@ def farthest(ratios: Ratios, among: np.ndarray, number: int = _LABELLED) -> list
         ranked = np.argsort(-np.where(side, evidence, -np.inf), kind="stable")[: number // 2]
         found += [int(each) for each in ranked if among[each] and side[each]]
     return found
+
+
+def _label(axes: Axes, ratios: Ratios, together: np.ndarray, concepts: list[int]) -> None:
+    """Name concepts, but none over another's name."""
+    placed: list[np.ndarray] = []
+    for concept in concepts:
+        where = axes.transAxes.inverted().transform(
+            axes.transData.transform((together[concept], ratios.ratio[concept]))
+        )
+        # As shares of the axes: a name is some 20 % long and 4 % high.
+        if all((np.abs(where - other) > (0.2, 0.04)).any() for other in placed):
+            placed.append(where)
+            axes.annotate(
+                printable(ratios.concepts[concept])[:_NAMED_AT_MOST],
+                (together[concept], ratios.ratio[concept]),
+                xytext=(-4 if where[0] > 0.7 else 4, 2),
+                ha="right" if where[0] > 0.7 else "left",
+                textcoords="offset points",
+                fontsize=7,
+            )
+
+
+def _finish(axes: Axes) -> None:
+    """Write the decades of both axes as text, since names must not be read as formulas; draw a grid."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: decade(value)))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(color="#8883", linewidth=0.6)
+
+
+def decade(value: float) -> str:
+    """Write a power of ten as one reads it.
+
+    Examples
+    --------
+    >>> decade(1000.0), decade(1e-4), decade(1e7)
+    ('1,000', '10⁻⁴', '10⁷')
+    """
+    power = round(np.log10(value)) if value > 0 else 0
+    if -2 <= power <= 4:
+        return f"{value:,.{max(0, -power)}f}"
+    return "10" + str(power).translate(_RAISED)
