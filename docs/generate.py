@@ -65,11 +65,11 @@ def main() -> int:
     """Write the pages, or say which are not current."""
     reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
     stale = []
-    performance = DOCS / "performance.md"
+    measured = [DOCS / name for name in ("performance.md", "joint.md")]
     for page, text in (
         (DOCS / "commands.md", reference),
         (README, readme()),
-        (performance, with_tables(performance)),
+        *((page, with_tables(page)) for page in measured),
     ):
         if page.is_file() and page.read_text("utf-8") == text:
             continue
