@@ -87,7 +87,7 @@ def fit_power_law(
     For every frequency that may begin the tail, α = 1 + n / Σ ln(xᵢ / beginning) (their equation 3.1, for quantities so
     large that they are as good as continuous); the beginning is that with the least distance (3.3). p is by the
     semi-parametric bootstrap of their section 4.1: each replicate draws the body from the data, the tail from the law,
-    and is fitted anew.
+    and is fitted anew. Of whole numbers it is rounded.
 
     Parameters
     ----------
@@ -115,9 +115,12 @@ def fit_power_law(
     generator, progress = np.random.default_rng(seed), progress or NoProgress()
     farther = 0
     body = present[present < beginning]
+    whole = bool((present == np.rint(present)).all())
     for _ in range(replicates):
         in_tail = generator.binomial(len(present), tail / len(present))
         drawn = beginning * (1 - generator.random(in_tail)) ** (-1 / (exponent - 1))
+        if whole:
+            drawn = np.rint(drawn)  # counts have ties, which lie farther from a continuous law
         rest = generator.choice(body, len(present) - in_tail) if len(body) else np.empty(0)
         farther += scan_beginnings(np.sort(np.concatenate([rest, drawn])), fewest)[2] >= distance
         progress.advance()
