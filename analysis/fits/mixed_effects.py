@@ -5,7 +5,6 @@ Not here: one slope for all test sets (`slope_intervals.py`).
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy import optimize, stats
 from tailwag.errors import BadInput
 
 from .concept_level import POINTS
-from .moments import cluster_index
+from .moments import cluster_index, demeaned
 from .numbers import NAN, Flag
 from .resampling import Interval
 
@@ -112,7 +111,8 @@ def mixed_slope(x: np.ndarray, values: np.ndarray, sets: np.ndarray, level: floa
     """What is the mean slope within test sets in a mixed model with a random intercept and slope for each?
 
     y = a + b·(x − x̄ᵍ) + c·x̄ᵍ + uᵍ + vᵍ·(x − x̄ᵍ) + noise by restricted maximum likelihood (Laird and Ware 1982, with
-    Mundlak's means, so that b is the slope within sets). The interval is Student's with G − 1 degrees of freedom.
+    Mundlak's means, so that b is the slope within sets). The interval is Student's with G − 1 degrees of freedom. The
+    likelihood needs only sums over each set, so that it costs the same for any number of concepts.
 
     Parameters
     ----------
@@ -128,54 +128,88 @@ def mixed_slope(x: np.ndarray, values: np.ndarray, sets: np.ndarray, level: floa
     Returns
     -------
     MeanSlope
-        With a warning among its flags when the fit did not converge or lies at the edge of what is possible.
+        With a warning among its flags when the fit did not converge, a note when it lies at the edge of what is
+        possible.
 
     Raises
     ------
     BadInput
-        For fewer than three test sets, or when the fit breaks down.
+        For fewer than three test sets, or when frequency or accuracy does not vary within them.
     """
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
     x, y = np.asarray(x, dtype=np.float64), POINTS * np.asarray(values, dtype=np.float64)
     names, index = cluster_index(sets)
-    if len(names) < 3:
-        raise BadInput(f"{len(names)} test sets are too few for slopes that vary at random")
+    groups = len(names)
+    if groups < 3:
+        raise BadInput(f"{groups} test sets are too few for slopes that vary at random")
     means = np.bincount(index, weights=x) / np.bincount(index)
     inside = x - means[index]
-    if inside @ inside < 1e-9:
-        raise BadInput("frequency does not vary within test sets")
     design = np.column_stack([np.ones_like(x), inside, means[index] - means.mean()])
     if np.ptp(means) < 1e-9:
         design = design[:, :2]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they say is asked of the result below
-        try:
-            model = MixedLM(y, design, groups=index, exog_re=design[:, :2])
-            fit = model.fit(reml=True, method=["lbfgs", "bfgs"], maxiter=200)
-            slope, error = float(fit.fe_params[1]), float(fit.bse_fe[1])
-            covariance = np.asarray(fit.cov_re)
-            converged = bool(fit.converged)
-        except (np.linalg.LinAlgError, ValueError) as problem:
-            raise BadInput(f"the mixed model could not be fitted: {problem}") from problem
+    if inside @ inside < 1e-9 or demeaned(y, index) @ demeaned(y, index) < 1e-9:
+        raise BadInput("frequency or accuracy does not vary within test sets")
+    columns = np.column_stack([design, y])
+    crosses = np.zeros((groups, columns.shape[1], columns.shape[1]))
+    np.add.at(crosses, index, columns[:, :, None] * columns[:, None, :])
+    # Scaled, so that a random slope's and a random intercept's part are of one size for the search.
+    scale = np.array([1.0, 1 / np.sqrt(inside @ inside / len(x))])
+    start = np.array([0.5, 0.0, 0.2])
+    search = [
+        optimize.minimize(
+            lambda each: _restricted(each, crosses, scale, len(x))[0],
+            start * factor,
+            method="L-BFGS-B",
+            bounds=[(0, None), (None, None), (0, None)],
+            options={"maxiter": 300},
+        )
+        for factor in (1.0, 0.1)
+    ]
+    best = min(search, key=lambda each: each.fun)
+    _, coefficients, covariance, variance, lower = _restricted(best.x, crosses, scale, len(x))
+    spread = lower @ lower.T * variance
+    slope, error = float(coefficients[1]), float(np.sqrt(covariance[1, 1]))
     flags = []
-    if not converged or not np.isfinite(error) or error <= 0:
-        flags.append(
-            Flag("warning", "the mixed model did not converge; the mean of the sets' own slopes stands in for it")
-        )
-    elif np.linalg.eigvalsh(covariance).min() < 1e-6 * max(1.0, float(np.trace(covariance))):
-        flags.append(
-            Flag("note", "the mixed model lies at its edge: a variance or correlation of its slopes is at a bound")
-        )
-    reach = float(stats.t.ppf((1 + level) / 2, len(names) - 1)) * error
-    p = float(2 * stats.t.sf(abs(slope) / error, len(names) - 1)) if error > 0 else NAN
-    method = f"mixed model, random intercept and slope for {len(names)} test sets, REML, t with {len(names) - 1}"
+    if not best.success or not np.isfinite(error):
+        text = "the mixed model did not converge; the mean of the sets' own slopes stands in for it"
+        flags.append(Flag("warning", text))
+    elif min(best.x[0], best.x[2]) < 1e-4:
+        text = "the mixed model lies at its edge: test sets differ in slope or level no more than noise makes them"
+        flags.append(Flag("note", text))
+    reach = float(stats.t.ppf((1 + level) / 2, groups - 1)) * error
+    p = float(2 * stats.t.sf(abs(slope) / error, groups - 1)) if error > 0 else NAN
+    method = f"mixed model, random intercept and slope for {groups} test sets, REML, t with {groups - 1}"
     return MeanSlope(
         slope=slope,
         interval=Interval(slope - reach, slope + reach, p, f"{method} degrees of freedom"),
-        spread=float(np.sqrt(max(covariance[1, 1], 0))),
+        spread=float(np.sqrt(spread[1, 1])),
         new_lower=NAN,
         new_upper=NAN,
-        clusters=len(names),
+        clusters=groups,
         flags=tuple(flags),
+    )
+
+
+def _restricted(
+    parameters: np.ndarray, crosses: np.ndarray, scale: np.ndarray, points: int
+) -> tuple[float, np.ndarray, np.ndarray, float, np.ndarray]:
+    """−2 restricted log-likelihood but for a constant, the noise's variance profiled out; and what it was made of.
+
+    With Ψ = LL' the covariance of (uᵍ, vᵍ) over the noise's, V_g⁻¹ = 1 − Z L (1 + L'Z'ZL)⁻¹ L'Z' (Woodbury), so that
+    every product A'V⁻¹B follows from the sums `crosses` (G, p + 1, p + 1) of the columns (X, y), whose first two are Z.
+    """
+    lower = scale[:, None] * np.array([[parameters[0], 0.0], [parameters[1], parameters[2]]])
+    inner = np.eye(2) + lower.T @ crosses[:, :2, :2] @ lower
+    through = lower.T @ crosses[:, :2, :]  # L'Z'(X, y)
+    total = (crosses - through.transpose(0, 2, 1) @ np.linalg.solve(inner, through)).sum(0)
+    cross, target, square = total[:-1, :-1], total[:-1, -1], total[-1, -1]
+    coefficients = np.linalg.solve(cross, target)
+    freedom = points - len(coefficients)
+    variance = max(float(square - target @ coefficients), 1e-300) / freedom
+    log_determinants = float(np.linalg.slogdet(inner)[1].sum() + np.linalg.slogdet(cross)[1])
+    return (
+        log_determinants + freedom * float(np.log(variance)),
+        coefficients,
+        variance * np.linalg.inv(cross),
+        variance,
+        lower,
     )

@@ -75,8 +75,9 @@ def bca_interval(estimate: float, draws: np.ndarray, left_out: np.ndarray, level
     kept, left = _finite(draws), _finite(left_out)
     if kept is None or left is None or not np.isfinite(estimate):
         return Interval(NAN, NAN, NAN, method)
-    # Ties with the estimate count half: with few clusters they are not rare.
-    below = ((kept < estimate).mean() + (kept <= estimate).mean()) / 2
+    # Samples that have each cluster once are not rare among few: ties with the estimate, whatever rounding makes of them.
+    tie = np.abs(kept - estimate) <= 1e-9 * np.ptp(kept)
+    below = ((kept < estimate) & ~tie).mean() + tie.mean() / 2
     if not 0 < below < 1:
         return Interval(NAN, NAN, NAN, method)
     shift = stats.norm.ppf(below)
