@@ -73,7 +73,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, rest: float = 0.05) -> dict[str, float]:
+def interleaved(
+    ways: Mapping[str, Callable[[], object]],
+    repeats: int,
+    rest: float = 0.05,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Time several ways to do a thing, one after the other in each round, so that a noisy machine disturbs all alike.
 
     Parameters
@@ -84,6 +89,8 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, rest: fl
         Rounds, after one that warms up.
     rest
         Seconds before each, in which a library's threads stop spinning.
+    clock
+        `time.process_time` for seconds of a core, all threads together, where others use the machine as well.
 
     Returns
     -------
@@ -94,10 +101,10 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, rest: fl
     for turn in range(repeats + 1):
         for name, way in ways.items():
             time.sleep(rest)
-            start = time.perf_counter()
+            start = clock()
             way()
             if turn:
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append(clock() - start)
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
