@@ -28,6 +28,7 @@ _PUBLIC = {
     "CountQuery": "tailwag.retrieval.counting",
     "CountResult": "tailwag.retrieval.counting",
     "count": "tailwag.retrieval.counting",
+    "count_captions": "tailwag.retrieval.captions",
     "search": "tailwag.retrieval.search",
     "estimate": "tailwag.retrieval.estimates",
     "Sketch": "tailwag.retrieval.estimates",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .counting import count_captions
-from .forms import forms
+from .inflection import forms
 from .matching import CaptionMatcher, Matches, Rule
 from .result import CaptionCount, CaptionCounts
 from .words import tokens

@@ -1,6 +1,6 @@
 """Which captions of a batch name which concepts: the patterns of all concepts, laid out for one walk over each caption.
 
-Not here: reading captions from a corpus (`counting.py`), what a token and a form are (`words.py`, `forms.py`).
+Not here: reading captions from a corpus (`counting.py`), what a token and a form are (`words.py`, `inflection.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tailwag.errors import BadInput
 
 from ..concepts import Concept
-from .forms import forms
+from .inflection import forms
 from .words import END, character_table, fold_character, parts_of, tokens
 
 Rule = Literal["phrase", "words"]

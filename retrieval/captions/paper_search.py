@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .forms import dictionary_lemma
+from .inflection import dictionary_lemma
 from .nouns import NOUN_TAGS, english_tagger
 
 # Where spaCy cuts an English text, nearly: at white space and punctuation, inside words at slashes, at hyphens between

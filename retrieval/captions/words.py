@@ -1,7 +1,7 @@
 """Captions and names as tokens: what is one word, what is as good as a space, what ends a phrase.
 
 `tokens` is the definition; the compiled loops of `token_loops.py` follow it over many captions at once, by the table of
-characters made here. Not here: the forms of a word (`forms.py`), which tokens name a concept (`matching.py`).
+characters made here. Not here: the forms of a word (`inflection.py`), which tokens name a concept (`matching.py`).
 """
 
 from __future__ import annotations

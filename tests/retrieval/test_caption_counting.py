@@ -1,5 +1,8 @@
 """Counting captions: what must match and what must not, and equality with a brute force of a few lines."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -197,3 +200,13 @@ def test_under_a_control_only_its_rows_are_counted_and_offsets_stay_those_of_the
 def test_a_rule_that_does_not_exist_is_refused(corpus):
     with pytest.raises(BadInput, match="no rule 'all'"):
         count_captions(corpus, ConceptSet("mine", (Concept("dog"),)), keep="all")
+
+
+def test_counting_captions_imports_no_torch_and_no_tagger():
+    code = (
+        "import sys\nimport pyarrow as pa\nfrom tailwag.retrieval.captions import CaptionMatcher, count_captions\n"
+        "from tailwag.retrieval.concepts import Concept\nCaptionMatcher([Concept('cat')])\n"
+        "print(sorted({'torch', 'lancedb', 'open_clip', 'faiss', 'HanTa', 'inflect'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

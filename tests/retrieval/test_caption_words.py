@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailwag.retrieval.captions.forms import forms
+from tailwag.retrieval.captions.inflection import forms
 from tailwag.retrieval.captions.words import END, TABLE_END, character_table, fold_character, parts_of, tokens
 
 
