@@ -29,6 +29,7 @@ _PUBLIC = {
     "CountResult": "tailwag.retrieval.counting",
     "count": "tailwag.retrieval.counting",
     "count_captions": "tailwag.retrieval.captions",
+    "joint_frequency": "tailwag.retrieval.captions",
     "search": "tailwag.retrieval.search",
     "estimate": "tailwag.retrieval.estimates",
     "Sketch": "tailwag.retrieval.estimates",
