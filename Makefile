@@ -34,12 +34,16 @@ format: .venv/installed  ## ruff's formatter and fixes
 docs: .venv/installed  ## remake docs/commands.md and the demo's output in the README
 	$(BIN)/python docs/generate.py
 
-figures: .venv/installed  ## run the demo anew and take its plot and output into the docs
+# PAPER is the folder with the released files of the frequency paper; without it their figures and numbers stay as they are.
+PAPER ?=
+
+figures: .venv/installed  ## run the demo anew and take its plot and output into the docs; PAPER=DIR: the findings too
 	rm -rf tailwag-demo
 	$(BIN)/tailwag demo | tee docs/demo-output.txt
 	cp tailwag-demo/counted-against-true.png docs/images/counted-against-true.png
 	$(BIN)/tailwag world show --out docs/images/world.png
 	$(BIN)/python docs/estimate_figure.py
+	$(if $(PAPER),$(BIN)/python docs/findings.py $(PAPER))
 	$(BIN)/python docs/generate.py
 
 # torch, torchvision and the triton that torch's CUDA build asks for must match, and are large: they move only when someone

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ called wrongly. `tailwag --debug COMMAND` shows the traceback. Answers go to std
 """
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
+FINDINGS = re.compile(r"(from docs/findings.json -->\n).*?(<!-- end of findings -->)", re.S)
 OUTPUT_BEGINS, OUTPUT_ENDS = "from docs/demo-output.txt -->\n```text\n", "```\n<!-- end -->"
 
 
@@ -41,11 +43,17 @@ WIDTH = {"terminal_width": 100, "max_content_width": 100}
 
 
 def readme() -> str:
-    """Give the README with the demo's output as `make figures` saw it last."""
+    """Give the README with the demo's output, and what the released data show, as `make figures` saw them last."""
     before, rest = README.read_text("utf-8").split(OUTPUT_BEGINS)
     _, after = rest.split(OUTPUT_ENDS)
     output = (DOCS / "demo-output.txt").read_text("utf-8")
-    return before + OUTPUT_BEGINS + output + OUTPUT_ENDS + after
+    whole = before + OUTPUT_BEGINS + output + OUTPUT_ENDS + after
+    return FINDINGS.sub(lambda found: found[1] + findings("readme-findings.md") + "\n" + found[2], whole)
+
+
+def findings(page: str) -> str:
+    """Give a page's template filled with what `docs/findings.py` found in the released data last."""
+    return runpy.run_path(str(DOCS / "findings.py"))["render"](page)
 
 
 def with_tables(page: Path) -> str:
@@ -65,10 +73,11 @@ def main() -> int:
     """Write the pages, or say which are not current."""
     reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
     stale = []
-    measured = [DOCS / name for name in ("performance.md", "joint.md")]
+    measured = [DOCS / name for name in ("performance.md", "captions.md", "joint.md")]
     for page, text in (
         (DOCS / "commands.md", reference),
         (README, readme()),
+        (DOCS / "findings.md", findings("findings.md") + "\n"),
         *((page, with_tables(page)) for page in measured),
     ):
         if page.is_file() and page.read_text("utf-8") == text:

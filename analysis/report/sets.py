@@ -269,10 +269,11 @@ def between_figure(cells: Sequence[Cell]) -> Figure:
         if len(placed) > 1 and math.isfinite(cell.between.value):
             axes.plot(*_between_line(cell, placed), "--", color=draw.PUBLISHED, linewidth=1.1)
         draw.set_count_axis(axes, float(cell.counts.max()), draw.printable(cell.pretraining + ": count"))
-        axes.set_ylim(bottom=-1)
         axes.set_title(
             f"{draw.printable(cell.model)}: between {draw.number_text(cell.between.value, 1)}, "
             f"inside {draw.number_text(cell.within.value, 1)}"
         )
         axes.set_ylabel("mean accuracy, %" if cell is cells[0] else "")
+    for axes in figure.axes:  # once all are drawn, since they share it
+        axes.set_ylim(bottom=-1)
     return figure
