@@ -27,6 +27,7 @@ COMMANDS = {
     "captions": "tailwag.retrieval.caption_commands:captions",
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",
+    "evaluate": "tailwag.benchmarks.evaluate_command:evaluate",
     "fit": "tailwag.analysis.commands:fit",
     "compare": "tailwag.analysis.comparisons.commands:compare",
     "sketch": "tailwag.retrieval.estimate_commands:sketch",
