@@ -11,6 +11,8 @@ import click
 
 from tailwag.options import database_option, json_option, version_option
 
+from .concept_options import concepts_option, open_concepts
+
 if TYPE_CHECKING:
     from ..embed.corpus import Corpus
     from .captions import CaptionCounts
@@ -24,7 +26,7 @@ _NO_FREQUENCY = "Captions that name a concept need not show it, and most that sh
 @click.command()
 @click.argument("corpus")
 @click.argument("named", metavar="[CONCEPT]...", nargs=-1)
-@click.option("--concepts", metavar="NAME|FILE", help="A shipped set, a TOML file, or a text file with a name a line.")
+@concepts_option
 @click.option("--like-paper", is_flag=True, help="Count also as the frequency paper's search does, faults and all.")
 @click.option("--where", metavar="CONDITION", help='Only the rows that fulfil this, in SQL: "width >= 256".')
 @click.option(
@@ -134,10 +136,10 @@ def captions_as_dict(found: CaptionCounts, examples: list[list[tuple[str, str]]]
 
 
 def _wanted(named: tuple[str, ...], concepts: str | None) -> ConceptSet:
-    from .concepts import Concept, ConceptSet, load_concepts
+    from .concepts import Concept, ConceptSet
 
     if concepts is not None:
-        return load_concepts(concepts)
+        return open_concepts(concepts)
     return ConceptSet("query", tuple(Concept(" ".join(name.split())) for name in named))
 
 

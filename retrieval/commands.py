@@ -13,6 +13,7 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from .concept_options import concepts_option, open_concepts
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
 from .joint_commands import CaptionOptions, answer_with_captions, caption_options
 from .recording import Recording, answer_from_histograms, count_recorded, known_query, recording_options
@@ -56,11 +57,7 @@ class _Thresholds:
 @click.command()
 @click.argument("corpus")
 @click.argument("concept", required=False)
-@click.option(
-    "--concepts",
-    metavar="NAME|FILE",
-    help="A set by name (imagenet, world, ...), or a file: TOML, text with a name a line, JSON of counts or classes.",
-)
+@concepts_option
 @click.option(
     "--examples", is_flag=True, help="With --concepts: prototypes from the example images that the file names."
 )
@@ -335,15 +332,13 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, ima
     from dataclasses import replace
     from pathlib import Path
 
-    from .concepts import Concept, ConceptSet, load_concepts, query_concepts, templates_from
+    from .concepts import Concept, ConceptSet, query_concepts, templates_from
 
     if images:
         return ConceptSet("images", (Concept(" + ".join(Path(image).name for image in images)),))
     if concept is not None:
         return query_concepts(concept, template)
-    loaded = load_concepts(concepts or "")
-    for note in loaded.notes:
-        click.echo(f"tailwag: {loaded.name}: {note}", err=True)
+    loaded = open_concepts(concepts or "")
     if template is None:
         return loaded
     # One that is asked for here goes before those that the file gives to the set and to single concepts.

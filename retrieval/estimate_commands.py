@@ -15,6 +15,8 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from .concept_options import open_concepts
+
 if TYPE_CHECKING:
     from ..embed.corpus import Corpus
     from .counting import CountQuery
@@ -250,7 +252,6 @@ def sketch(
 
     from ..embed.corpus import Corpus
     from ..embed.encoder import Encoder
-    from .concepts import load_concepts
     from .estimates import Sketch, save_sketch
     from .prototypes import PrototypeSet
     from .result_tables import check_folder, print_json
@@ -263,7 +264,7 @@ def sketch(
     opened = Corpus.open(database, corpus, as_version)
     prototypes = None
     if concepts is not None:
-        wanted = load_concepts(concepts)
+        wanted = open_concepts(concepts)
         encoder = Encoder.for_space(opened.space, model, pretrained, device)
         with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
             prototypes = PrototypeSet.of_texts(wanted, encoder, bar)

@@ -13,6 +13,8 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options
 
+from .concept_options import concepts_option
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -92,7 +94,7 @@ def verify(
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.argument("concept", required=False)
-@click.option("--concepts", metavar="NAME|FILE", help="A shipped set, a TOML file, or a text file with a name a line.")
+@concepts_option
 @click.option("--threshold", type=float, help="Least similarity of a hit, from -1 to 1.")
 @click.option("--thresholds", metavar="LIST|FILE.csv", help="Several: 0.24,0.26; or a CSV with concept,threshold.")
 @click.option("--template", metavar="TEXT|SET", help="As in `tailwag count`.")

@@ -167,3 +167,12 @@ def test_every_released_count_file_is_a_list_of_concepts(data):
 def test_released_accuracies_are_a_list_of_concepts(data):
     assert len(load_concepts(data / "data/paper/zero_shot_evaluations/cub_class_results.json")) == 200
     assert len(load_concepts(data / "data/paper/retrieval_evaluations/coco_t2i_k=10_results.json")) == 712
+
+
+def test_what_a_set_leaves_out_is_told_by_every_command_that_takes_it(tmp_path):
+    make_corpus(tmp_path / "db", random_unit(2, 8), name="pets", captions=["a dog", "a cat"])
+    path = write(tmp_path, {"dog": 1, "Dog": 2, "": 3})
+    told = invoke("captions", "pets", "--db", tmp_path / "db", "--concepts", path, "--json")
+    assert told.exit_code == 0, told.output
+    assert "tailwag: names: 'Dog' was left out: it is the same name as 'dog'" in told.stderr
+    assert "tailwag: names: an empty name was left out" in told.stderr
