@@ -21,13 +21,13 @@ END = "|"
 
 _AS_SPACE = frozenset("_\u200b™℠®©")
 _AS_HYPHEN = frozenset("-\u2010\u2011\u2012\u2013\u2212")
-_AS_APOSTROPHE = frozenset("'\u2018\u2019\u02bc`\u00b4")
+_AS_APOSTROPHE = frozenset("'\u2018\u2019\u02bc`\u00b4\u1ffd")
 _AS_SLASH = frozenset("/\u2044\u2215")
 _AS_POINT = frozenset(".,")
 # Accents and what else is written over, under or about a letter; and variation selectors.
 _MARKS = ((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE00, 0xFE0F), (0xFE20, 0xFE2F))
-# Beyond the second plane of Unicode there are ideographs, marks that are not seen, and private characters.
-TABLE_END, IDEOGRAPHS_END, UNSEEN_BEGIN, UNSEEN_END = 0x20000, 0x40000, 0xE0000, 0xF0000
+# Beyond these ideographs, which stand for others, there are more, marks that are not seen, and private characters.
+TABLE_END, IDEOGRAPHS_END, UNSEEN_BEGIN, UNSEEN_END = 0x2FA20, 0x40000, 0xE0000, 0xF0000
 
 # Letters and digits; an apostrophe between them; a point or comma between digits.
 _PART = r"[a0](?:'?[a0]|(?<=0)\.0)*"

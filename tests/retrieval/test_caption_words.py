@@ -31,6 +31,7 @@ from tailwag.retrieval.captions.words import END, TABLE_END, character_table, fo
         ("٣ ½ m²", "3 1/2 m2"),
         ("日本語 🐕 Ἀθῆναι", "日本語 | αθηναι"),
         ("\U00020000\U000e0041 \U000f0000", "\U00020000 |"),
+        ("\U0002f800 \U00030000", "\u4e3d \U00030000"),
         ("", ""),
         ("...", "|"),
     ],
