@@ -217,18 +217,15 @@ def _print(study: Study) -> None:
 
 
 def _write_pairs(study: Study, path: str) -> None:
-    import csv
     import sys
     from pathlib import Path
 
-    from .files import PAIR_HEADINGS, pair_rows, write_table
+    from .files import PAIR_HEADINGS, pair_rows, write_rows, write_table
 
-    if path != "-":
+    if path == "-":
+        write_rows(sys.stdout, pair_rows(study), PAIR_HEADINGS)
+    else:
         write_table(Path(path), pair_rows(study), PAIR_HEADINGS)
-        return
-    writer = csv.DictWriter(sys.stdout, PAIR_HEADINGS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(pair_rows(study))
 
 
 _MAIN_SETS = ("cc3m", "cc12m", "yfcc15m", "laion400m")

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tailwag.errors import BadInput
 
@@ -81,10 +81,15 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], headings: Sequence[s
         When the file cannot be written.
     """
     with replaced_when_done(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, headings, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
+        write_rows(file, rows, headings)
     return path
+
+
+def write_rows(file: TextIO, rows: Iterable[dict[str, Any]], headings: Sequence[str]) -> None:
+    """Write rows as CSV to what is open."""
+    writer = csv.DictWriter(file, headings, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
 
 
 def pair_rows(study: Study) -> list[dict[str, Any]]:
