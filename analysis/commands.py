@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tailwag.options import json_option
+from tailwag.options import database_option, json_option
 
 if TYPE_CHECKING:
     from .report.request import FitRequest
@@ -25,6 +25,8 @@ PROCEDURE_NAMES = ["auto", "classification", "laion400m", "retrieval", "similari
     "--accuracies", multiple=True, metavar="FILE", help="Accuracies of single concepts; several times for more."
 )
 @click.option("--paper", metavar="DIR", help="The released files of the paper, in place of both.")
+@click.option("--corpus", metavar="NAME", help="Counts saved in the database by `tailwag count --save`.")
+@database_option
 @click.option("--pretraining", metavar="NAME", help="The pretraining set: cc3m, laion400m, …")
 @click.option(
     "--model", "models", multiple=True, metavar="NAME", help="A model; several times for more.  [default: all]"
@@ -51,6 +53,11 @@ PROCEDURE_NAMES = ["auto", "classification", "laion400m", "retrieval", "similari
 )
 @click.option("--threshold", type=float, default=0.7, show_default=True, help="Of the image search of --paper.")
 @click.option(
+    "--similarity",
+    metavar="FILE",
+    help="A table concept,similarity of test images to the set; shows the correlation with it held fixed.",
+)
+@click.option(
     "--procedure",
     type=click.Choice(PROCEDURE_NAMES),
     default="auto",
@@ -70,7 +77,7 @@ PROCEDURE_NAMES = ["auto", "classification", "laion400m", "retrieval", "similari
 )
 @click.option("--out", metavar="DIR", help="Leave a report there: page, figures, every number as CSV.")
 @json_option
-def fit(out: str | None, as_json: bool, every: bool, configuration: str | None, **asked: Any) -> None:
+def fit(out: str | None, as_json: bool, configuration: str | None, **asked: Any) -> None:
     """Fit accuracy to log frequency: as published, and concept by concept.
 
     The published figure takes means of ten bins; beside it stand the correlation over single concepts and the slope
@@ -81,6 +88,7 @@ def fit(out: str | None, as_json: bool, every: bool, configuration: str | None, 
     Example:
       tailwag fit --counts counts.csv --accuracies accuracies.csv --out report
       tailwag fit --counts counts.csv --accuracies accuracies.csv --values percent --model ViT-B-32
+      tailwag fit --corpus cc3m --accuracies accuracies.csv --out report
       tailwag fit --paper frequency_determines_performance --pretraining cc3m --model RN50
       tailwag fit --paper frequency_determines_performance --pretraining laion400m --out laion
       tailwag fit --paper frequency_determines_performance --all
@@ -89,11 +97,13 @@ def fit(out: str | None, as_json: bool, every: bool, configuration: str | None, 
     from .report.folder import check_place
     from .report.request import FitRequest, load_request
 
+    if asked["corpus"] is None:
+        asked["database"] = None
     request = FitRequest(**asked) if configuration is None else load_request(configuration)
-    _check_usage(request, every, configuration is not None and request_given(asked))
+    _check_usage(request, configuration is not None and request_given(asked))
     if out is not None:
         check_place(out)
-    if every:
+    if request.every:
         _fit_all(request, out, as_json)
     else:
         _fit_one(request, out, as_json)
@@ -101,19 +111,24 @@ def fit(out: str | None, as_json: bool, every: bool, configuration: str | None, 
 
 def request_given(asked: dict[str, Any]) -> bool:
     """Whether a file was named on the command line besides a configuration."""
-    return any(asked[name] for name in ("counts", "accuracies", "paper", "pretraining", "models"))
+    return any(
+        asked[name]
+        for name in ("counts", "accuracies", "paper", "corpus", "pretraining", "models", "similarity", "every")
+    )
 
 
-def _check_usage(request: FitRequest, every: bool, both: bool) -> None:
+def _check_usage(request: FitRequest, both: bool) -> None:
     if both:
         raise click.UsageError("--configuration says what is read and fitted: leave the other options out.")
     if request.paper is not None and (request.counts or request.accuracies or request.corpus):
         raise click.UsageError("--paper has counts and accuracies of its own: leave out --counts and --accuracies.")
+    if request.counts and request.corpus:
+        raise click.UsageError("--corpus has the counts saved in the database: leave out --counts.")
     if request.paper is None and not (request.accuracies and (request.counts or request.corpus)):
         raise click.UsageError("--counts (or --corpus) and --accuracies are needed, or --paper.")
-    if every and request.paper is None:
+    if request.every and request.paper is None:
         raise click.UsageError("--all goes through the paper's release: name its folder with --paper.")
-    if every and request.pretraining is not None:
+    if request.every and request.pretraining is not None:
         raise click.UsageError("--all takes every pretraining set: leave out --pretraining.")
 
 

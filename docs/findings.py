@@ -26,7 +26,7 @@ def gather(paper: str) -> dict[str, Any]:
     from tailwag.analysis.report.all_cells import run_all
     from tailwag.analysis.report.request import FitRequest
 
-    request = FitRequest(paper=paper)
+    request = FitRequest(paper=paper, every=True)
     joint = run_all(request, print)
     image = run_all(replace(request, side="image"), print)
     retrieval = run_all(replace(request, task="retrieval"), print)

@@ -161,7 +161,7 @@ def run_all(request: FitRequest, told: Callable[[str], None] | None = None) -> A
         if told is not None:
             told(pretraining)
         try:
-            studies.append(run_study(replace(request, pretraining=pretraining)))
+            studies.append(run_study(replace(request, pretraining=pretraining, every=False)))
         except (NotFound, BadInput) as error:
             left_out.append((pretraining, str(error)))
     if not studies:

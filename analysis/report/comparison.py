@@ -56,9 +56,8 @@ def sentences(cell: Cell) -> list[str]:
     """Say in plain words what the steps mean."""
     fit, within = cell.published, cell.within
     told = [
-        f"r over the {cell.concept_r.concepts:,} concepts that were found alone is {r_text(cell.concept_r.value)}; "
-        f"Spearman's ρ over all, zeros as ties, is {r_text(cell.spearman.value)}. A mean over hundreds of concepts "
-        "hides how far single ones lie from it, and test sets with rare names are often the hard ones as well."
+        f"Spearman's ρ over all concepts, zeros as ties, is {r_text(cell.spearman.value)}. A mean over hundreds of "
+        "concepts hides how far single ones lie from it, and test sets with rare names are often the hard ones as well."
     ]
     once = cell.fit.published_once
     if once.concepts < fit.concepts:
@@ -77,18 +76,18 @@ def sentences(cell: Cell) -> list[str]:
 
 
 def _times(factor: float) -> str:
+    """Write a factor with two digits: more are not known."""
     if math.isinf(factor):
         return "endlessly"
     if factor >= 1e6:
-        return f"10^{math.log10(factor):.0f} times"
-    return f"{factor:,.0f} times" if factor >= 10 else f"{factor:.1f} times"
+        return "more than a million times"
+    return f"{float(f'{factor:.2g}'):,.0f} times" if factor >= 10 else f"{factor:.1f} times"
 
 
 def _range_of_times(need: Need) -> str:
-    if math.isnan(need.lower):
-        return ""
-    upper = "no bound" if math.isinf(need.upper) else _times(need.upper)
-    return f" (from {_times(need.lower)} to {upper})" if math.isfinite(need.lower) else ", or more data do not help"
+    if math.isnan(need.lower) or math.isinf(need.lower):
+        return "" if math.isnan(need.lower) else ", or more data do not help at all"
+    return f" (from {_times(need.lower)} to {'no bound' if math.isinf(need.upper) else _times(need.upper)})"
 
 
 def _slope(value: float, lower: float, upper: float) -> str:

@@ -80,13 +80,14 @@ def report_of_all(found: AllCells) -> Report:
             (0, 1, 2, 3, 4),
         ),
         exclusions_note=f"{len(exclusions):,} names; all are in exclusions.csv.",
-        command=found.request.command() + " --all",
+        command=found.request.command(),
         configuration=json.dumps(found.request.configuration(), indent=2, ensure_ascii=False),
     )
 
 
 def _part(cell: Cell, number: int) -> ModelPart:
-    return ModelPart(number, cell.model, ladder(cell), sentences(cell), cell.flags, drawings(cell, number))
+    flags = sorted(cell.flags, key=lambda flag: flag.severity != "warning")
+    return ModelPart(number, cell.model, ladder(cell), sentences(cell), flags, drawings(cell, number))
 
 
 def drawings(cell: Cell, number: int) -> list[Drawing]:

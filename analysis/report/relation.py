@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE_WORDS = {
-    "image": "images of the concept",
-    "caption": "captions that name the concept",
-    "joint": "pairs that show and name the concept",
+    "image": "images that show it",
+    "caption": "captions that name it",
+    "joint": "pairs that show and name it",
 }
 
 
 def count_label(cell: Cell) -> str:
     """Name the axis of counts."""
-    return f"{SIDE_WORDS.get(cell.side, 'rows with the concept')} in {cell.pretraining}"
+    return f"{SIDE_WORDS.get(cell.side, 'rows with it')}, {cell.pretraining}"
 
 
 def relation(cell: Cell, number: int) -> Drawing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class FitRequest:
         Whether test sets that repeat another's counts are counted everywhere.
     level, replicates, seed
         Of intervals and resampling.
+    every
+        Whether every pretraining set of the release is wanted, in one table.
     """
 
     counts: tuple[str, ...] = ()
@@ -77,6 +79,7 @@ class FitRequest:
     level: float = 0.95
     replicates: int = 2000
     seed: int = 0
+    every: bool = False
 
     def command(self) -> str:
         """Give the command line that asks for it."""
@@ -109,7 +112,7 @@ class FitRequest:
         return [path for path in named if path is not None]
 
 
-_OPTIONS = {"models": "model", "database": "db"}
+_OPTIONS = {"models": "model", "database": "db", "every": "all"}
 
 
 def load_request(path: str | Path) -> FitRequest:
@@ -147,13 +150,18 @@ def read_points(request: FitRequest) -> Points:
 
     if request.paper is not None:
         return _read_release(request)
-    from ..inputs.count_tables import Choice
+    from ...embed.database import Database
+    from ..inputs.count_tables import Choice, saved_frequencies
     from ..inputs.reading import read_accuracies, read_frequencies
 
     values: Any = request.values
     choice = Choice(pretraining=request.pretraining, side=request.side)
     accuracies = read_accuracies(request.accuracies, values=values)
-    return narrow(join(accuracies, read_frequencies(request.counts, choice=choice)), request)
+    if request.corpus is None:
+        frequencies = read_frequencies(request.counts, choice=choice)
+    else:
+        frequencies = saved_frequencies(Database(request.database or ""), request.corpus, choice=choice)
+    return narrow(join(accuracies, frequencies), request)
 
 
 def _read_release(request: FitRequest) -> Points:
@@ -168,6 +176,24 @@ def _read_release(request: FitRequest) -> Points:
         release.accuracies(request.pretraining, request.models or None, task=task),
         release.frequencies(request.pretraining, request.side or "joint", request.threshold, task=task),
     )
+
+
+def read_other_thresholds(request: FitRequest) -> dict[float, Points]:
+    """Read the same points counted at every threshold of the release's image search; nothing where there is but one.
+
+    Raises
+    ------
+    NotFound, BadInput
+        As the readers of `inputs` do.
+    """
+    from ..inputs import Release
+
+    if request.paper is None or request.pretraining is None:
+        return {}
+    thresholds = Release(request.paper).thresholds(request.pretraining, request.side or "joint")
+    if len(thresholds) < 2 or request.task != "classification":
+        return {}
+    return {each: _read_release(replace(request, threshold=each)) for each in thresholds}
 
 
 def narrow(points: Points, request: FitRequest) -> Points:

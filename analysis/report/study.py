@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.points import Points
 from .cell import Cell
-from .request import FitRequest, read_points
+from .request import FitRequest, read_other_thresholds, read_points
+from .similarity import read_similarities
 
 if TYPE_CHECKING:
     from ..fits.together import Fits
@@ -84,6 +85,10 @@ def run_study(request: FitRequest) -> Study:
     from ..fits.together import FitSettings, fit_points
 
     points = read_points(request)
+    similarity = None
+    if request.similarity is not None:
+        similarity, unmet = read_similarities(request.similarity, points)
+        points = replace(points, exclusions=points.exclusions + unmet)
     settings = FitSettings(
         procedure=request.procedure,
         count_repeated=request.count_repeated,
@@ -91,4 +96,6 @@ def run_study(request: FitRequest) -> Study:
         replicates=request.replicates,
         seed=request.seed,
     )
-    return Study(request, points, fit_points(points, settings))
+    return Study(
+        request, points, fit_points(points, settings, similarity=similarity, thresholds=read_other_thresholds(request))
+    )

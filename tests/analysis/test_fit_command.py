@@ -254,3 +254,35 @@ def test_a_model_or_pretraining_set_that_the_release_lacks_is_named(data):
     assert "cc3m" in str(run("--paper", folder).exception)
     assert "cc4m" in str(run("--paper", folder, "--pretraining", "cc4m").exception)
     assert "RN500" in str(run("--paper", folder, "--pretraining", "cc3m", "--model", "RN500").exception)
+
+
+def test_a_similarity_is_held_fixed_and_names_that_meet_nothing_are_listed(made, tmp_path):
+    lines = ["concept,similarity", *(f"Birds_{number},{0.3 + number / 200}" for number in range(40)), "unicorn,0.5"]
+    (tmp_path / "similarity.csv").write_text("\n".join(lines) + "\n")
+    told = json.loads(fit(made, "--model", "RN50", "--similarity", tmp_path / "similarity.csv", "--json").output)
+    assert any("similar" in number["quantity"] for number in told["numbers"])
+    assert told["left_out"]["a similarity of no point"] == 1
+    assert any("80 of 120 concepts have no similarity" in flag["text"] for flag in told["flags"])
+
+
+def test_two_similarities_of_a_concept_are_refused(made, tmp_path):
+    (tmp_path / "similarity.csv").write_text("concept,similarity\nbirds 1,0.3\nBirds 1,0.4\n")
+    error = fit(made, "--similarity", tmp_path / "similarity.csv").exception
+    assert isinstance(error, TailwagError)
+    assert "row 3" in str(error)
+
+
+@pytest.mark.photos
+@pytest.mark.slow
+def test_all_cells_are_one_table_and_its_configuration_gives_it_again(data, tmp_path):
+    told = run("--paper", data / "data" / "paper", "--all", "--out", tmp_path / "all", *QUICK)
+    assert told.exit_code == 0, told.output
+    cells = {(row["pretraining"], row["model"]): row for row in rows_of(tmp_path / "all" / "cells.csv")}
+    assert len(cells) == 11
+    assert float(cells["laion400m", "ViT-L-14"]["published_r"]) == pytest.approx(0.855, abs=0.001)
+    assert float(cells["laion400m", "ViT-L-14"]["within_r"]) == pytest.approx(0.06, abs=0.01)
+    assert float(cells["cc3m", "RN50"]["concept_r_all"]) == pytest.approx(0.394, abs=0.001)
+    assert all(float(cell["within_holm"]) >= float(cell["within_p"]) for cell in cells.values())
+    again = run("--configuration", tmp_path / "all" / "configuration.json", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again" / "cells.csv").read_bytes() == (tmp_path / "all" / "cells.csv").read_bytes()
