@@ -44,6 +44,7 @@ figures: .venv/installed  ## run the demo anew and take its plot and output into
 	$(BIN)/tailwag world show --out docs/images/world.png
 	$(BIN)/python docs/estimate_figure.py
 	$(if $(PAPER),$(BIN)/python docs/findings.py $(PAPER))
+	$(if $(PAPER),$(BIN)/python docs/comparing_tables.py $(PAPER))
 	$(BIN)/python docs/generate.py
 
 # torch, torchvision and the triton that torch's CUDA build asks for must match, and are large: they move only when someone

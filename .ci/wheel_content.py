@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA = (
     "tailwag/configs/models.toml",
+    "tailwag/configs/known_names.toml",
+    "tailwag/configs/release.toml",
     "tailwag/configs/concepts/world.toml",
     "tailwag/retrieval/search_page.html",
     "tailwag/analysis/report/fit_report.html",
