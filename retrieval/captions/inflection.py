@@ -34,6 +34,7 @@ _F_TO_V = (
     ),
     *("knife", "wife", "life"),
 )
+_VOWELS = frozenset("aeiouy")
 _IRREGULAR = {"person": {"people"}}
 
 
@@ -113,17 +114,22 @@ def _has_regular_ending(word: str, lemma: str) -> bool:
 
 @cache
 def _lemmas() -> dict[str, str]:
-    """The lemmatiser's dictionary, form to lemma, in lower case; forms that are no single word are left out."""
+    """The lemmatiser's dictionary, form to lemma, in lower case, without what is no word or is an abbreviation."""
     from simplemma.strategies.dictionaries.dictionary_factory import DefaultDictionaryFactory
 
     found: dict[str, str] = {}
     for form, lemma in DefaultDictionaryFactory().get_dictionary("en").items():
-        if form.isalpha() and lemma.isalpha():
+        if form.isalpha() and lemma.isalpha() and not _is_abbreviation(form.casefold(), lemma):
             # An entry that is in lower case already goes before a name that is not: `mark` before `Mark`.
             folded = form.casefold()
             if form == folded or folded not in found:
                 found[folded] = lemma.casefold()
     return found
+
+
+def _is_abbreviation(form: str, lemma: str) -> bool:
+    """Say whether the dictionary tells what a word is short for, as *drive* for `dr`: too much was left out of it."""
+    return form != lemma and (len(form) + 2 < len(lemma) or _VOWELS.isdisjoint(form))
 
 
 @cache

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailwag.errors import BadInput
+from tailwag.errors import BadInput, TailwagError
 from tailwag.retrieval.captions import CaptionMatcher, count_captions, forms, tokens
 from tailwag.retrieval.captions.matching import spellings, ways_to_say, words_of
 from tailwag.retrieval.concepts import Concept, ConceptSet
 from tailwag.retrieval.counting import where
-from tests.corpora import make_corpus, random_unit
+from tests.corpora import make_corpus, random_unit, rows_table
 
 # name, captions by whose phrase it is named, captions that have its words alone, captions that do not name it
 CASES = [
@@ -168,7 +168,6 @@ def corpus(tmp_path_factory):
     ]
     captions[5] = ""
     corpus = make_corpus(tmp_path_factory.mktemp("captions"), random_unit(100, 8), captions=captions[:100])
-    from tests.corpora import rows_table
 
     corpus.append(rows_table(corpus.space, random_unit(50, 8), prefix="t/", captions=captions[100:]))
     corpus.delete("key IN ('s/0', 's/50', 't/3')")
@@ -210,3 +209,12 @@ def test_counting_captions_imports_no_torch_and_no_tagger():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_captions_that_cannot_be_read_are_an_error_and_no_smaller_count(tmp_path):
+    corpus = make_corpus(tmp_path, random_unit(10, 8), captions=["a dog"] * 10)
+    corpus.append(rows_table(corpus.space, random_unit(10, 8), prefix="t/", captions=["a dog"] * 10))
+    newest = max(tmp_path.rglob("data/*.lance"), key=lambda path: path.stat().st_mtime_ns)
+    newest.unlink()
+    with pytest.raises(TailwagError, match="column 'caption' of corpus 'made' cannot be read"):
+        count_captions(corpus, ConceptSet("mine", (Concept("dog"),)))

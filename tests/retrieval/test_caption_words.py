@@ -94,6 +94,8 @@ def test_the_table_of_characters_says_what_is_defined(character):
         ("safe", "safes", "saves"),
         ("potato", "potatoes", ""),
         ("us", "", "u uss"),
+        ("dr", "", "drive drives"),
+        ("light", "lights lighting", "lgt lgts"),
         ("t-shirt", "t-shirts", "shirt shirts t"),
         ("t-shirts", "t-shirt", "shirt"),
         ("x-ray", "x-rays", "ray"),
