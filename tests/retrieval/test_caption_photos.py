@@ -36,7 +36,7 @@ def concepts(data) -> ConceptSet:
 
 def test_both_counts_of_all_released_concepts_are_those_of_the_brute_force(captions, concepts):
     """By strings between spaces, and by sets: a twin that shares only the tokens and forms."""
-    some = captions[::23]
+    some = captions[::41]
     phrases = [[f" {' '.join(one)} " for one in spellings(tokens(concept.name))] for concept in concepts]
     words = [
         [
@@ -55,11 +55,11 @@ def test_both_counts_of_all_released_concepts_are_those_of_the_brute_force(capti
             if all(not found.isdisjoint(own) or any(way in line for way in apart) for own, apart in words[position]):
                 pairs["words"].append((row, position))
     matcher = CaptionMatcher(concepts)
-    assert len(concepts) > 3500 and len(some) > 230
+    assert len(concepts) > 3500 and len(some) > 130
     for rule, expected in pairs.items():
         matches = matcher.match(pa.array(some), rule)
         assert list(zip(matches.rows.tolist(), matches.concepts.tolist(), strict=True)) == expected
-        assert len(expected) > 700
+        assert len(expected) > 400
 
 
 def test_a_corpus_of_them_is_counted_as_one_batch_is(captions, concepts, tmp_path, monkeypatch):
