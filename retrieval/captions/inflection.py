@@ -6,7 +6,6 @@ A lemmatiser's own dictionary turned round, and plurals by rule for what it does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
 from functools import cache, lru_cache
 
 from .words import parts_of
@@ -71,7 +70,7 @@ def forms(word: str) -> frozenset[str]:
     bases = _bases(word)
     found = {word, *bases}
     for base in bases:
-        found.update(_forms_by_lemma().get(base, ()))
+        found.update(form for form in _forms_by_lemma().get(base, ()) if _is_form(form, base))
         found.update(_plurals(base))
     return frozenset(found)
 
@@ -85,7 +84,7 @@ def _bases(word: str) -> set[str]:
     """What is this word a form of? Itself, too, unless it is surely only a form of others."""
     lemma = _lemmas().get(word)
     bases = {word}
-    if lemma is not None and _is_form(word, lemma, _forms_by_lemma()):
+    if lemma is not None and _is_form(word, lemma):
         bases.add(lemma)
     return bases if lemma == word else bases | _singulars(word)
 
@@ -96,13 +95,13 @@ def _noun_forms(word: str) -> set[str]:
     return {word}.union(singulars, *map(_plurals, singulars or {word}))
 
 
-def _is_form(word: str, lemma: str, turned: Mapping[str, Set[str]]) -> bool:
+def _is_form(word: str, lemma: str) -> bool:
     """Say whether a word that the dictionary has as a form of another is to count as one.
 
     The dictionary knows one lemma a form, and `spoke` is to it a form of `speak`, `saw` of `see`. Where it knows forms
     of the word itself (`spokes`), it is a word of its own, unless its ending is a regular one (`biking`).
     """
-    return _has_regular_ending(word, lemma) or turned.get(word, frozenset()) <= {word}
+    return _has_regular_ending(word, lemma) or _forms_by_lemma().get(word, set()) <= {word}
 
 
 def _has_regular_ending(word: str, lemma: str) -> bool:
@@ -133,14 +132,11 @@ def _is_abbreviation(form: str, lemma: str) -> bool:
 
 
 @cache
-def _forms_by_lemma() -> dict[str, frozenset[str]]:
+def _forms_by_lemma() -> dict[str, set[str]]:
     turned: dict[str, set[str]] = {}
     for form, lemma in _lemmas().items():
         turned.setdefault(lemma, set()).add(form)
-    return {
-        lemma: frozenset(form for form in own if form == lemma or _is_form(form, lemma, turned))
-        for lemma, own in turned.items()
-    }
+    return turned
 
 
 def _singulars(word: str) -> set[str]:
