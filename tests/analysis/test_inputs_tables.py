@@ -15,6 +15,7 @@ from tailwag.errors import BadInput, NotFound
 from tailwag.retrieval.captions import counting as captions
 from tailwag.retrieval.concepts import Concept, ConceptSet
 from tailwag.retrieval.counting import CountQuery, count
+from tailwag.retrieval.prototypes import PrototypeSet
 from tailwag.retrieval.records import save_counts
 from tailwag.retrieval.result_tables import result_as_dict, write_csv, write_parquet
 
@@ -270,3 +271,20 @@ def test_estimates_are_frequencies_and_their_intervals_are_kept(tmp_path):
     assert points.table[["frequency", "lower", "upper"]].values.tolist() == [[50, 40, 60]]
     assert np.isnan(points.table["count"][0])
     assert found.exclusions == ()
+
+
+def test_a_saved_count_beside_captions_gives_its_three_sides(corpus):
+    from tailwag.retrieval.captions.joint import joint_frequency
+    from tailwag.retrieval.captions.saved import caption_rows
+
+    concepts = ConceptSet("s", (Concept("red panda"), Concept("grass")))
+    vectors = make_prototypes(random_unit(2, 16, seed=1))
+    prototypes = PrototypeSet(concepts.names, vectors.vectors, vectors.space, vectors.recipes)
+    query = CountQuery(prototypes, 0.1, partials=True)
+    joint = joint_frequency(corpus, query, captions.count_captions(corpus, concepts))
+    save_counts(corpus, query, joint.images, more_rows=lambda run: caption_rows(joint, run))
+    found = saved_frequencies(Database(corpus.database.uri), "made").table
+    counts = {(row.side, row.concept): row.count for row in found.itertuples()}
+    assert {side for side, _ in counts} == {"image", "caption", "joint"}
+    assert counts["caption", "red panda"] == 30
+    assert 0 < counts["joint", "red panda"] < counts["image", "red panda"]
