@@ -102,7 +102,7 @@ def write_figures(folder: Path, figures: Iterable[tuple[str, Callable[[], Figure
     with paper_style():
         for name, make in figures:
             figure = make()
-            figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+            figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 4})
             figure.set_layout_engine("none")  # what the first drawing found holds for the second
             figure.savefig(folder / f"{name}.svg", dpi=200, metadata={"Date": None, "Creator": None})
 

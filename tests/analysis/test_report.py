@@ -86,7 +86,13 @@ def test_names_are_in_the_plots_as_they_were_written(page):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner, max_size=3), max_leaves=6))
+@given(
+    st.recursive(
+        st.text("<>&/s\u2028\u2029") | st.text() | st.integers() | st.none(),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=6,
+    )
+)
 def test_json_in_a_script_says_the_same_and_ends_nothing(value):
     written = json_for_script(value)
     assert json.loads(written) == value
@@ -148,7 +154,7 @@ def test_figures_for_print_take_a_name_for_no_formula(study, tmp_path):
     write_figures(tmp_path / "figures", chosen)
     for name, _ in chosen:
         svg = (tmp_path / "figures" / f"{name}.svg").read_text("utf-8")
-        assert "&lt;i&gt;scenes&lt;/i&gt; $y$" in svg
+        assert "&lt;i&gt;scenes&lt;/i&gt; $y$</text>" in svg
         assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
