@@ -1,5 +1,6 @@
 """Counting captions: what must match and what must not, and equality with a brute force of a few lines."""
 
+import os
 import subprocess
 import sys
 
@@ -218,3 +219,19 @@ def test_captions_that_cannot_be_read_are_an_error_and_no_smaller_count(tmp_path
     newest.unlink()
     with pytest.raises(TailwagError, match="column 'caption' of corpus 'made' cannot be read"):
         count_captions(corpus, ConceptSet("mine", (Concept("dog"),)))
+
+
+def test_the_loops_stay_inside_their_arrays():
+    """Run by Python, they would fail where the compiled ones write beyond the end; and they find the same."""
+    code = (
+        "import pyarrow as pa\nfrom tailwag.retrieval.captions import CaptionMatcher\n"
+        "from tailwag.retrieval.concepts import Concept\n"
+        "captions = ['\\ufdfa ' * 400 + 'red panda', '-'.join('ab' * 700), 'dog ' * 1200, '\\U00020000\\xe9']\n"
+        "matcher = CaptionMatcher([Concept('red panda'), Concept('dog'), Concept('a-b')])\n"
+        "found = matcher.match(pa.array(captions), 'words')\n"
+        "print(found.rows.tolist(), found.concepts.tolist(), found.phrase.tolist())"
+    )
+    plain = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+    for environment in (plain, dict(os.environ)):
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        assert told.stdout.strip() == "[0, 2] [0, 1] [1, 1, 0]"
