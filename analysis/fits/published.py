@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tailwag.errors import BadInput
 
@@ -174,7 +174,7 @@ def published_fit(
     wanted = np.zeros(edges, dtype=bool)
     wanted[drawn] = True
     shown = wanted & (sizes > 0)
-    r, p, slope, intercept = _line(logarithms[shown], means[shown])
+    r, p, slope, intercept = line_through(logarithms[shown], means[shown])
     never_drawn = int(sizes[~shown].sum())
     return PublishedFit(
         edges=np.exp(logarithms),
@@ -192,15 +192,32 @@ def published_fit(
     )
 
 
-def _line(logarithms: np.ndarray, means: np.ndarray) -> tuple[float, float, float, float]:
-    """r, its p, slope in points per decade and intercept in points; nan where they are undefined."""
-    if len(means) < 2 or np.ptp(logarithms) == 0:
+def line_through(logarithms: np.ndarray, means: np.ndarray) -> tuple[float, float, float, float]:
+    """Give r of bin means, its two-sided p, and slope and intercept of their line.
+
+    Parameters
+    ----------
+    logarithms, means
+        (B,) ln(count) and shares of the bins that are drawn.
+
+    Returns
+    -------
+    tuple of float
+        r and p, nan for fewer than three bins or equal means; points per decade and points at count 1, nan for fewer
+        than two.
+    """
+    x, y = logarithms / np.log(10), 100 * means
+    if len(x) < 2 or np.ptp(x) == 0:
         return NAN, NAN, NAN, NAN
-    slope, intercept = np.polyfit(logarithms / np.log(10), 100 * means, 1)
-    if len(means) < 3 or np.ptp(means) == 0:
-        return NAN, NAN, float(slope), float(intercept)
-    found = stats.pearsonr(logarithms, means)
-    return float(found.statistic), float(found.pvalue), float(slope), float(intercept)
+    away_x, away_y = x - x.mean(), y - y.mean()
+    slope = away_x @ away_y / (away_x @ away_x)
+    intercept = float(y.mean() - slope * x.mean())
+    if len(x) < 3 or np.ptp(y) == 0:
+        return NAN, NAN, float(slope), intercept
+    r = float(np.clip(away_x @ away_y / np.sqrt((away_x @ away_x) * (away_y @ away_y)), -1, 1))
+    freedom = len(x) - 2
+    p = 0.0 if abs(r) == 1 else float(2 * special.stdtr(freedom, -abs(r) * np.sqrt(freedom / (1 - r * r))))
+    return r, p, float(slope), intercept
 
 
 def r_of_every_slice(logarithms: np.ndarray, means: np.ndarray, fewest: int) -> list[tuple[int, int, float]]:
@@ -223,7 +240,7 @@ def r_of_every_slice(logarithms: np.ndarray, means: np.ndarray, fewest: int) -> 
         for last in range(first + fewest - 1, len(means)):
             run = slice(first, last + 1)
             full = np.isfinite(means[run])
-            r = _line(logarithms[run][full], means[run][full])[0]
+            r = line_through(logarithms[run][full], means[run][full])[0]
             if np.isfinite(r):
                 found.append((first, last, r))
     return found

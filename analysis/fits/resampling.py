@@ -75,7 +75,7 @@ def bca_interval(estimate: float, draws: np.ndarray, left_out: np.ndarray, level
     kept, left = _finite(draws), _finite(left_out)
     if kept is None or left is None or not np.isfinite(estimate):
         return Interval(NAN, NAN, NAN, method)
-    # Samples that have each cluster once are not rare among few: ties with the estimate, whatever rounding makes of them.
+    # Samples that have each cluster once are not rare among few: ties with the estimate, whatever rounding says.
     tie = np.abs(kept - estimate) <= 1e-9 * np.ptp(kept)
     below = ((kept < estimate) & ~tie).mean() + tie.mean() / 2
     if not 0 < below < 1:

@@ -16,7 +16,7 @@ from tailwag.errors import BadInput
 from .concept_level import log_frequency
 from .moments import cluster_index, moments, slopes
 from .numbers import NAN, Flag
-from .published import bins_of_log_count, published_fit
+from .published import bins_of_log_count, line_through, published_fit
 from .resampling import draw_weights
 
 if TYPE_CHECKING:
@@ -77,13 +77,15 @@ def sensitivity_to_cut(
 
     rows = []
     for number in edges:
+        # Bins do not depend on what is drawn of them.
+        whole = published_fit(counts, values, edges=number, drawn=slice(None), remarks=False)
+        logarithms = np.log(whole.edges)
         for first in range(most_dropped + 1):
-            for dropped in range(most_dropped + 1):
-                last = number - 1 - dropped
-                if last - first < 3:
-                    continue
-                fit = published_fit(counts, values, edges=number, drawn=slice(first, last + 1), remarks=False)
-                rows.append((number, first, last, int(fit.drawn.sum()), fit.r, fit.slope, fit.never_drawn))
+            for last in range(max(first + 3, number - 1 - most_dropped), number):
+                shown = whole.drawn & (np.arange(number) >= first) & (np.arange(number) <= last)
+                r, _, slope, _ = line_through(logarithms[shown], whole.means[shown])
+                never_drawn = whole.concepts - int(whole.sizes[shown].sum())
+                rows.append((number, first, last, int(shown.sum()), r, slope, never_drawn))
     table: Any = pd.DataFrame(rows, columns=list(CUT_COLUMNS))
     r = table["r"].dropna().to_numpy()
     if not len(r):

@@ -80,7 +80,9 @@ def wild_interval(
         return float((drawn >= own).mean())
 
     error = np.sqrt(((cross - slope * spread) ** 2).sum()) / total
-    ends = [_end(p_of, slope, direction * max(error, 1e-12 * abs(slope)), 1 - level) for direction in (-1, 1)]
+    if error <= 1e-12 * np.sqrt(float(y @ y) / total):  # no noise, no test; and no step to search with
+        return Interval(NAN, NAN, NAN, _METHOD)
+    ends = [_end(p_of, slope, direction * error, 1 - level) for direction in (-1, 1)]
     return Interval(ends[0], ends[1], p_of(0.0), _METHOD)
 
 

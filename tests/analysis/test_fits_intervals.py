@@ -209,6 +209,12 @@ def test_too_few_sets_for_the_wild_bootstrap_leave_its_interval_open():
     assert np.isnan(wild_interval(x, y, np.zeros(len(x)), 0.95, absorb=False).lower)
 
 
+@pytest.mark.parametrize("slope", [0.0, 2.0])
+def test_points_without_noise_have_no_wild_interval(slope):
+    x, _, sets = made(7)
+    assert np.isnan(wild_interval(x, slope * x, sets, 0.95, absorb=True).lower)
+
+
 def test_jackknife_and_bca_equal_their_formulas():
     generator = np.random.default_rng(8)
     values = generator.exponential(size=12)

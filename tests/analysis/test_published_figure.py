@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tailwag.analysis.fits.published import PROCEDURES, published_fit
 from tailwag.errors import BadInput
@@ -56,6 +57,19 @@ def test_the_order_of_concepts_does_not_matter(cloud, random):
     )
     assert one.slope == pytest.approx(other.slope, nan_ok=True, abs=1e-9)
     assert np.array_equal(one.sizes, other.sizes)
+
+
+@given(clouds)
+def test_the_line_is_that_of_scipy_through_what_is_drawn(cloud):
+    counts, values = (np.array(column, dtype=float) for column in zip(*cloud, strict=True))
+    fit = published_fit(counts, values, edges=5, drawn=slice(0, 5))
+    x, y = np.log10(fit.edges[fit.drawn]), 100 * fit.means[fit.drawn]
+    if len(x) > 2 and np.ptp(y) > 1e-6:
+        line = stats.linregress(x, y)
+        assert (fit.slope, fit.intercept, fit.r) == pytest.approx((line.slope, line.intercept, line.rvalue), abs=1e-6)
+        assert fit.p == pytest.approx(line.pvalue, rel=1e-3, abs=1e-6)
+    else:
+        assert math.isnan(fit.r) or np.ptp(y) <= 1e-6
 
 
 def test_ten_times_the_counts_moves_the_line_by_one_decade():
