@@ -117,6 +117,14 @@ def test_intervals_of_correlations_cover_at_their_rate():
         assert abs(number / 600 - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 600)
 
 
+def test_spearmans_interval_is_wider_than_pearsons_by_bonett_and_wrights_factor():
+    generator = np.random.default_rng(4)
+    one = generator.normal(size=50)
+    found = spearman(one, one + generator.normal(size=50))
+    reach = (math.atanh(found.upper) - math.atanh(found.lower)) / 2
+    assert reach == pytest.approx(1.959964 * math.sqrt((1 + found.value**2 / 2) / 47), rel=1e-6)
+
+
 def test_a_constant_side_has_no_correlation():
     assert math.isnan(spearman(np.zeros(9), np.arange(9)).value)
     assert str(pearson(np.zeros(9), np.arange(9))) == "–"

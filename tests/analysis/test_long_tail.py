@@ -98,6 +98,14 @@ def test_the_scan_equals_fitting_each_beginning_by_itself(rounded):
     assert tail == (values >= beginning).sum()
 
 
+def test_the_distance_is_that_of_the_steps_from_both_sides():
+    for seed in range(12):
+        tail = np.sort(pareto(np.random.default_rng(seed), 40, 2.5))
+        exponent, beginning, distance, _ = scan_beginnings(tail, fewest=40)
+        law = stats.kstest(tail, lambda x, b=beginning, a=exponent: 1 - (x / b) ** (1 - a))
+        assert distance == pytest.approx(law.statistic)
+
+
 def test_the_exponent_is_the_powerlaw_packages():
     values = pareto(np.random.default_rng(1), 300, 2.3)
     found = fit_power_law(values, replicates=0)
