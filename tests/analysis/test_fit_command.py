@@ -14,7 +14,10 @@ from click.testing import CliRunner
 
 from tailwag.errors import TailwagError
 from tailwag.main import group
+from tailwag.retrieval.counting import CountQuery, count
+from tailwag.retrieval.records import save_counts
 
+from ..corpora import make_corpus, make_prototypes, random_unit
 from .made_study import MODELS, SLOPE, write_study
 
 QUICK = ("--replicates", "100")
@@ -286,3 +289,18 @@ def test_all_cells_are_one_table_and_its_configuration_gives_it_again(data, tmp_
     again = run("--configuration", tmp_path / "all" / "configuration.json", "--out", tmp_path / "again")
     assert again.exit_code == 0, again.output
     assert (tmp_path / "again" / "cells.csv").read_bytes() == (tmp_path / "all" / "cells.csv").read_bytes()
+
+
+def test_counts_saved_in_a_database_are_fitted(tmp_path):
+    corpus = make_corpus(tmp_path / "db", random_unit(400, 16, seed=2))
+    prototypes = make_prototypes(random_unit(30, 16, seed=1))
+    query = CountQuery(prototypes, 0.2, partials=True)
+    save_counts(corpus, query, count(corpus, query))
+    lines = ["model,pretraining,task,concept,metric,value"]
+    lines += [
+        f"m,made,{'ab'[order % 2]},{name},accuracy,{order / 30:.3f}" for order, name in enumerate(prototypes.names)
+    ]
+    (tmp_path / "accuracies.csv").write_text("\n".join(lines) + "\n")
+    told = run("--corpus", corpus.name, "--db", tmp_path / "db", "--accuracies", tmp_path / "accuracies.csv", *QUICK)
+    assert told.exit_code == 0, told.output
+    assert "m on made, image counts, accuracy:" in told.output
