@@ -24,6 +24,7 @@ COMMANDS = {
     "info": "tailwag.retrieval.commands:info",
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
+    "calibrate": "tailwag.analysis.calibration.commands:calibrate",
     "captions": "tailwag.retrieval.caption_commands:captions",
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",

@@ -1,0 +1,245 @@
+"""The command `tailwag calibrate`: parses, calls the library, prints. Only click is imported at the top.
+
+Not here: what happens in an audit (`audit_commands.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
+
+from ...retrieval.concept_options import concepts_option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...embed.corpus import Corpus
+    from ...retrieval.concepts import ConceptSet
+    from ...retrieval.prototypes import PrototypeSet
+    from .calibrating import CalibratedFrequency, Calibration
+
+
+@click.command()
+@click.argument("corpus")
+@click.argument("concept", required=False)
+@concepts_option
+@click.option(
+    "--synonym",
+    "synonyms",
+    multiple=True,
+    metavar="TEXT",
+    help="Another name of CONCEPT, several times: the more of its names are known, the better the frequency.",
+)
+@click.option("--threshold", type=float, help="Tell the raw count at this similarity beside the frequency.")
+@click.option("--thresholds", metavar="FILE.csv", help="The same with a threshold a concept: concept,threshold.")
+@click.option("--template", metavar="TEXT|SET", help="As for `tailwag count`.")
+@click.option("--save", is_flag=True, help="Keep the frequencies: `tailwag count` then tells them first.")
+@database_option
+@version_option
+@query_model_options[0]
+@query_model_options[1]
+@device_option
+@json_option
+@click.option("--csv", "csv_path", metavar="PATH|-", help="Write the frequencies as CSV; - is standard output.")
+@click.option("--parquet", "parquet_path", metavar="PATH", help="Write the frequencies as parquet.")
+def calibrate(
+    corpus: str,
+    concept: str | None,
+    concepts: str | None,
+    synonyms: tuple[str, ...],
+    threshold: float | None,
+    thresholds: str | None,
+    template: str | None,
+    save: bool,
+    database: str,
+    version: str | None,
+    model: str | None,
+    pretrained: str | None,
+    device: str | None,
+    as_json: bool,
+    csv_path: str | None,
+    parquet_path: str | None,
+) -> None:
+    """Estimate how many images of CORPUS truly show CONCEPT, with an interval and a grade.
+
+    A count at a threshold says how many look alike. Captions say more: among the rows that are most similar, the share
+    whose caption names the concept tells how often captions name what they show, and the mentions beyond chance over
+    that share are the frequency. The grade says how far to trust it: sound, fragile or unsupported.
+
+    \b
+    Example:
+      tailwag calibrate cc3m "red panda" --synonym "lesser panda"
+      tailwag calibrate cc3m --concepts everyday --csv frequencies.csv --save
+    """
+    from ...embed.corpus import Corpus
+    from ...retrieval.result_tables import check_folder
+
+    if (concept is None) == (concepts is None):
+        raise click.UsageError("Name what to calibrate: a CONCEPT, or --concepts; one of the two.")
+    if synonyms and concept is None:
+        raise click.UsageError("--synonym goes with a CONCEPT; the file of --concepts has its own.")
+    if threshold is not None and thresholds is not None:
+        raise click.UsageError("Pass --threshold or --thresholds, not both.")
+    if as_json and csv_path == "-":
+        raise click.UsageError("--json and --csv - both write to standard output: give --csv a path.")
+    for path in (csv_path, parquet_path):
+        check_folder(path)
+    opened = Corpus.open(database, corpus, int(version) if version is not None and version.isdigit() else version)
+    wanted = _wanted(concept, concepts, template, synonyms)
+    wanted, values, sources = _thresholds(opened, wanted, threshold, thresholds)
+    prototypes = _prototypes(opened, wanted, (model, pretrained, device))
+    done = _calibrate(opened, wanted, prototypes, values, sources)
+    _answer(done, as_json, csv_path, parquet_path)
+
+
+def _calibrate(
+    corpus: Corpus,
+    wanted: ConceptSet,
+    prototypes: PrototypeSet,
+    thresholds: np.ndarray | None,
+    sources: tuple[str, ...] | str,
+) -> Calibration:
+    from tailwag.progress import progress
+
+    from .calibrating import calibrate as calibrate_corpus
+
+    with progress("calibrating", total=2 * len(corpus)) as bar:
+        return calibrate_corpus(
+            corpus, wanted, prototypes, thresholds=thresholds, threshold_sources=sources, progress=bar
+        )
+
+
+def _wanted(concept: str | None, concepts: str | None, template: str | None, synonyms: tuple[str, ...]) -> ConceptSet:
+    from dataclasses import replace
+
+    from ...retrieval.concept_options import open_concepts
+    from ...retrieval.concepts import query_concepts, templates_from
+
+    if concept is not None:
+        asked = query_concepts(concept, template)
+        return replace(asked, concepts=tuple(replace(one, synonyms=synonyms) for one in asked))
+    loaded = open_concepts(concepts or "")
+    if template is None:
+        return loaded
+    own = tuple(replace(one, templates=None) for one in loaded)
+    return replace(loaded, concepts=own, templates=templates_from(template))
+
+
+def _thresholds(
+    corpus: Corpus, wanted: ConceptSet, threshold: float | None, thresholds: str | None
+) -> tuple[ConceptSet, np.ndarray | None, tuple[str, ...] | str]:
+    """Read thresholds before a model is loaded; gives also the concepts that have one."""
+    import numpy as np
+
+    from ...retrieval.counting import check_thresholds
+    from ...retrieval.thresholds import ThresholdTable, match_thresholds, read_thresholds
+
+    if thresholds is None:
+        if threshold is None:
+            return wanted, None, "given"
+        return wanted, np.full(len(wanted), check_thresholds(threshold, 1)[0, 0]), "given"
+    table = read_thresholds(thresholds)
+    if not isinstance(table, ThresholdTable):
+        raise click.UsageError("--thresholds names a file with one a concept; for one number pass --threshold.")
+    table.require_space(corpus.space)
+    matched = match_thresholds(table, wanted.names)
+    for names, what in (
+        (matched.without_threshold, "not calibrated for want of a threshold"),
+        (matched.without_concept, "thresholds of no concept that was asked for"),
+    ):
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+            click.echo(f"tailwag: {what} ({len(names):,}): {shown}", err=True)
+    return wanted.select(matched.names), matched.thresholds[:, 0], matched.sources
+
+
+def _prototypes(corpus: Corpus, wanted: ConceptSet, model: tuple[str | None, str | None, str | None]) -> PrototypeSet:
+    from tailwag.progress import progress
+
+    from ...embed.encoder import Encoder
+    from ...retrieval.prototypes import prototypes_from_texts
+
+    encoder = Encoder.for_space(corpus.space, *model)
+    with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
+        return prototypes_from_texts(wanted, encoder, bar)
+
+
+def _answer(done: Calibration, as_json: bool, csv_path: str | None, parquet_path: str | None) -> None:
+    from ...retrieval.recording import write_tables
+
+    write_tables(done, csv_path, parquet_path)
+    if as_json:
+        from ...retrieval.result_tables import print_json
+
+        print_json(calibration_as_dict(done))
+    elif csv_path is None and parquet_path is None:
+        print_calibration(done)
+
+
+def calibration_as_dict(done: Calibration) -> dict[str, Any]:
+    """Give a calibration as what JSON can hold; what is not known is null."""
+    from dataclasses import asdict
+    from math import isnan
+
+    result = done.result
+    rows = [asdict(one) for one in done]
+    for row in rows:
+        for name in ("rows", "corpus", "corpus_version"):
+            del row[name]
+        for name, value in row.items():
+            if isinstance(value, float) and isnan(value):
+                row[name] = None
+    return {
+        "corpus": result.corpus,
+        "corpus_version": result.corpus_version,
+        "space": {"title": result.space.title, "fingerprint": result.space.fingerprint},
+        "side": result.side,
+        "rows": result.rows,
+        "captioned_rows": done.captioned_rows,
+        "seconds": round(done.seconds, 6),
+        "frequencies": rows,
+    }
+
+
+def print_calibration(done: Calibration) -> None:
+    """Print one concept as sentences, many as a table, with what the grades rest on below it."""
+    from ...retrieval.result_tables import print_table
+
+    if len(done) == 1:
+        click.echo(str(done[0]))
+        return
+    result = done.result
+    click.echo(
+        f"corpus '{result.corpus}' (version {result.corpus_version}, {result.space.title}): {result.rows:,} images, "
+        f"{done.captioned_rows:,} of them with a caption; frequencies with 95 % intervals"
+    )
+    raw = any(one.has_given_threshold for one in done)
+    print_table(
+        ["concept", "frequency", "from", "to", "grade", "mentions", "recall", *(["raw count"] if raw else []), "why"],
+        [_cells(one, raw) for one in done],
+        words=(0, 4, 8 if raw else 7),
+    )
+    grades = [one.grade for one in done]
+    click.echo(
+        ", ".join(f"{grades.count(grade):,} {grade}" for grade in ("sound", "fragile", "unsupported"))
+        + ". Labels help most where a grade is fragile: --audit 30."
+    )
+
+
+def _cells(one: CalibratedFrequency, raw: bool) -> list[str]:
+    from .calibrating import format_rows
+
+    numbers = [format_rows(value) for value in (one.estimate, one.lower, one.upper)]
+    share = f"{one.recall:.2f}" + ("" if one.own_recall else "*")
+    return [
+        one.concept,
+        *numbers,
+        one.grade,
+        f"{one.mentions:,}",
+        share,
+        *([f"{one.count:,}"] if raw else []),
+        "; ".join(one.reasons),
+    ]
