@@ -26,6 +26,7 @@ from tailwag.analysis.fits.sensitivity import (
 from tailwag.analysis.fits.within_sets import decompose
 from tailwag.analysis.fits.zeros import hurdle
 from tailwag.errors import BadInput
+from tests.analysis.test_fits_intervals import cr2_written_out
 
 
 def made(seed=0, sets=8, of_each=40, slope=0.03, spread=0.0, noise=0.1, easier=0.0):
@@ -281,6 +282,12 @@ def test_the_logistic_line_equals_statsmodels_and_recovers_planted_odds():
     reach = 1.959964 * theirs.bse[0] * np.sqrt(dispersion)
     assert found.quasi_interval.upper - found.log_odds == pytest.approx(reach)
     assert found.interval.lower < 0.4 < found.interval.upper and found.dispersion == pytest.approx(1, abs=0.15)
+    # The weighted design of the last step, at their fit: each answer counts by its trials and its variance.
+    root = np.sqrt(trials * fitted * (1 - fitted))
+    scaled = trials * (values - fitted) / root
+    errors, freedom = cr2_written_out(design * root[:, None], scaled + (design * root[:, None]) @ theirs.params, sets)
+    half = (found.interval.upper - found.interval.lower) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, freedom[0]) * errors[0], rel=1e-5)
     gee = sm.GEE(answers[:, 0] / trials, design, groups=sets, family=sm.families.Binomial(), weights=trials).fit()
     assert found.log_odds == pytest.approx(gee.params[0], abs=1e-6)
     marginal = 100 * np.mean(fitted * (1 - fitted)) * theirs.params[0]
