@@ -116,12 +116,11 @@ def _concepts(corpus: Corpus, concepts: str | None, template: str | None) -> Con
 
     from tailwag.errors import BadInput
 
-    from ..retrieval.concepts import Concept, ConceptSet, load_concepts, templates_from
+    from ..retrieval.concept_options import open_concepts
+    from ..retrieval.concepts import Concept, ConceptSet, templates_from
 
     if concepts is not None:
-        wanted = load_concepts(concepts)
-        for note in wanted.notes:
-            click.echo(f"tailwag: {wanted.name}: {note}", err=True)
+        wanted = open_concepts(concepts)
     else:
         labels = sorted({label for label in corpus.column("label").to_pylist() if label is not None})
         if not labels:

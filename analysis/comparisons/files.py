@@ -14,11 +14,9 @@ from typing import Any, TextIO
 from tailwag.errors import BadInput
 
 from ...retrieval.result_tables import replaced_when_done
-from ..report.drawing import paper_style
+from ..report.drawing import paper_style, save_for_print
 from .figures import figures_of
 from .study import Study
-
-_DOTS_PER_INCH = 300
 
 
 def check_folder(path: str | Path) -> None:
@@ -62,13 +60,7 @@ def write_files(study: Study, folder: str | Path) -> list[Path]:
     written = [write_table(folder / name, rows, _HEADINGS[name]) for name, rows in tables.items()]
     with paper_style():
         for name, draw in figures_of(study):
-            figure = draw()
-            for end, dots in (("png", _DOTS_PER_INCH), ("svg", 200)):
-                path = folder / f"{name}.{end}"
-                with replaced_when_done(path) as unfinished:
-                    figure.savefig(unfinished, format=end, dpi=dots, metadata={"Date": None} if end == "svg" else None)
-                figure.set_layout_engine("none")  # what the first drawing found holds for the second
-                written.append(path)
+            written += save_for_print(draw(), folder, name)
     return written
 
 

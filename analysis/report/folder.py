@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tailwag.errors import BadInput
 
 from .all_cells import AllCells
-from .drawing import paper_style
+from .drawing import paper_style, save_for_print
 from .page import render_page
 from .parts import report_of, report_of_all
 from .request import CONFIGURATION, FitRequest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE, FIGURES = "report.html", "figures"
-DOTS_PER_INCH = 300
 _EXCLUSION_HEADINGS = ["reason", "source", "name", "detail"]
 _OWN = {PAGE, FIGURES, CONFIGURATION, "numbers.csv", "points.csv", "bins.csv", "exclusions.csv", "cells.csv"}
 
@@ -101,10 +100,7 @@ def write_figures(folder: Path, figures: Iterable[tuple[str, Callable[[], Figure
     folder.mkdir()
     with paper_style():
         for name, make in figures:
-            figure = make()
-            figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 4})
-            figure.set_layout_engine("none")  # what the first drawing found holds for the second
-            figure.savefig(folder / f"{name}.svg", dpi=200, metadata={"Date": None, "Creator": None})
+            save_for_print(make(), folder, name)
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def test_an_earlier_report_is_replaced_when_the_new_one_is_whole_and_not_before(
     place = tmp_path / "report"
     shutil.copytree(report, place)
     with monkeypatch.context() as broken:
-        broken.setattr("tailwag.analysis.report.folder.DOTS_PER_INCH", "none")
+        broken.setattr("tailwag.analysis.report.drawing.DOTS_PER_INCH", "none")
         assert fit(made, "--model", "RN50", "--out", place).exit_code == 1
     assert (place / "numbers.csv").read_bytes() == (report / "numbers.csv").read_bytes()
     assert [each.name for each in tmp_path.iterdir()] == ["report"]
