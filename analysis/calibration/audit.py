@@ -18,11 +18,18 @@ from .anchored import Recall
 from .strata import Stratum
 
 # A stratum's prior weighs as much as this many labels.
-_PRIOR_LABELS = 2.0
+_PRIOR_LABELS = 1.0
+# It weighs more where little is expected: below half a true row Beta priors let a few labels that say no speak for
+# thousands of rows.
+_LEAST_PRIOR_TRUE = 0.5
 # What is expected of named rows, and of unnamed ones, may be off by this many logits throughout: a standard deviation.
-_TILT = 1.0
-# By how many logits recall falls with a standard deviation of similarity, from the audited zone to the rows below it.
-_SLOPE, _SLOPE_DEVIATION, _LOWER_RECALL_DEVIATION = 0.3, 0.3, 0.3
+_TILT = 1.5
+# Recall rises by this many logits with a standard deviation of similarity, before any label: between captions that name
+# at random (0) and photographs with human captions (0.4 to 0.6). From band to band it also departs from a line.
+_SLOPE, _SLOPE_DEVIATION, _DEPARTURE = 0.2, 0.3, 0.25
+# What captions alone said of recall is believed to this many logits at best; to the second where the concept's own rows
+# had no say.
+_RECALL_DEVIATION, _OTHERS_RECALL_DEVIATION = 0.5, 1.2
 _LOWEST = -2.5
 _DRAWS = 4_000
 _DRAWS_FOR_CHOICE = 500
@@ -94,11 +101,14 @@ def audited_frequency(
 
     Notes
     -----
-    In each stratum the share has a Beta prior of two labels' weight around what the histograms let expect; one normal
-    tilt in logits for all named strata and one for all unnamed ones, weighted by the labels' likelihood, say how far
-    that expectation was off. Rows without a label are drawn from the posterior, those with one are known. Unnamed rows
-    below the zone are a Poisson number: the named ones there that show the concept, times the odds of not being named
-    that the audit found in the zone, shifted by what recall loses with similarity.
+    In each stratum the share has a Beta prior around what the histograms let expect, weak, but never so low that a few
+    labels could rule out what many rows hold; one normal tilt in logits for all named strata and one for all unnamed
+    ones, weighted by the labels' likelihood, say how far that expectation was off. Rows without a label are drawn from
+    the posterior, those with one are known.
+
+    Unnamed rows below the zone are a Poisson number: the named ones there that show the concept, times the odds of not
+    being named. The log odds follow a line over similarity, fitted draw by draw to what the audit found in the zone,
+    with the recall of captions alone and the usual prominence as its priors, and depart from it a little.
     """
     _check(strata, labels)
     generator = np.random.default_rng(seed)
@@ -115,12 +125,8 @@ def audited_frequency(
     rows = np.array([one.rows for one in strata])
     seen, true = (np.array([getattr(one, field) for one in labels]) for field in ("rows", "true"))
     shown = true + generator.binomial(rows - seen, shares)
-    in_zone = np.array([one.in_zone for one in strata])
-    named_in_zone = shown[:, named & in_zone].sum(axis=1)
-    unnamed = shown[:, ~named].sum(axis=1)
-    named_below = shown[:, named & ~in_zone].sum(axis=1)
-    beside = _beside(strata, recall, named_in_zone, unnamed, named_below, generator)
-    total = (named_in_zone + unnamed + named_below + beside).astype(np.float64)
+    beside = _beside(strata, recall, shares, shown, generator)
+    total = (shown.sum(axis=1) + beside).astype(np.float64)
     tail = 50 * (1 - confidence)
     lower, estimate, upper = np.percentile(total, [tail, 50, 100 - tail])
     return AuditedFrequency(float(estimate), float(lower), float(upper), int(seen.sum()), total, shares, beside)
@@ -173,7 +179,8 @@ def _draw_shares(
     """Draw (draws, S) shares from the posterior: Beta in each stratum, given a tilt that they have in common."""
     prior = special.logit(np.array([one.prior for one in strata]))
     centre = special.expit(prior + _TILT * generator.standard_normal((draws, 1)))
-    for_it, against = _PRIOR_LABELS * centre, _PRIOR_LABELS * (1 - centre)
+    weight = np.maximum(_PRIOR_LABELS, _LEAST_PRIOR_TRUE / centre)
+    for_it, against = weight * centre, weight * (1 - centre)
     yes = np.array([one.true for one in labels])
     no = np.array([one.rows for one in labels]) - yes
     likelihood = (special.betaln(for_it + yes, against + no) - special.betaln(for_it, against)).sum(axis=1)
@@ -185,24 +192,56 @@ def _draw_shares(
 def _beside(
     strata: Sequence[Stratum],
     recall: Recall,
-    named_in_zone: np.ndarray,
-    unnamed: np.ndarray,
-    named_below: np.ndarray,
+    shares: np.ndarray,
+    shown: np.ndarray,
     generator: np.random.Generator,
 ) -> np.ndarray:
     """Draw the number of unnamed rows below the zone that show the concept."""
-    draws = len(unnamed)
-    zone = [one for one in strata if one.named and one.in_zone]
-    below = [one for one in strata if one.named and not one.in_zone]
-    at = np.average([one.distance for one in zone], weights=[one.rows for one in zone]) if zone else 0.0
-    down = np.average([one.distance for one in below], weights=[one.rows for one in below]) if below else at
-    slope = generator.normal(_SLOPE, _SLOPE_DEVIATION, draws)
-    if any(not one.named for one in strata):
-        odds = np.log((unnamed + 0.5) / (named_in_zone + 0.5))
-    else:
-        odds = -generator.normal(recall.logit, recall.deviation, draws) - slope * at
-    odds = odds + slope * (at - max(down, _LOWEST)) + _LOWER_RECALL_DEVIATION * generator.standard_normal(draws)
-    return generator.poisson(generator.gamma(named_below + 0.5) * np.exp(np.clip(odds, -12, 12)))
+    draws = len(shares)
+    distance = np.clip([one.distance for one in strata], _LOWEST, None)
+    zone = np.array([one.named and one.in_zone for one in strata])
+    unnamed = np.array([not one.named for one in strata])
+    below = ~unnamed & ~zone
+    line = np.tile([-recall.logit, -_SLOPE], (draws, 1))
+    unsure = _RECALL_DEVIATION if recall.own else _OTHERS_RECALL_DEVIATION
+    spread = np.diag([recall.deviation**2 + unsure**2, _SLOPE_DEVIATION**2])
+    if unnamed.any() and zone.any():
+        named = np.array([one.mentions for one in strata])[unnamed] * (
+            shares[:, zone] @ _interpolation(distance[zone], distance[unnamed])
+        )
+        odds = np.log(shown[:, unnamed] + 0.5) - np.log(named + 0.5)
+        # Even a count that is known is one draw from the odds that made it.
+        chance = 1 / (shown[:, unnamed].mean(axis=0) + 0.5) + 1 / (named.mean(axis=0) + 0.5)
+        line, spread = _fit_line(distance[unnamed], odds, chance + _DEPARTURE**2, line[0], spread)
+    root = np.linalg.cholesky(spread)
+    line = line + generator.standard_normal((draws, 2)) @ root.T
+    odds = line[:, :1] + line[:, 1:] * distance[below] + _DEPARTURE * generator.standard_normal((draws, 1))
+    return generator.poisson(generator.gamma(shown[:, below] + 0.5) * np.exp(np.clip(odds, -12, 12))).sum(axis=1)
+
+
+def _fit_line(
+    distance: np.ndarray, odds: np.ndarray, departures: np.ndarray, prior: np.ndarray, prior_covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a line to log odds over distance, draw by draw: (D, 2) lines, and the covariance that draws do not have.
+
+    With X = (1, distance), V the variance of the odds over draws, T that of the departures, W = (V + T)⁻¹, P the
+    prior's precision, the posterior is C = (X'WX + P)⁻¹. Lines C (X'W odds + P prior) vary by C X'WVWX C over draws;
+    C X'WTWX C + C P C is left.
+    """
+    design = np.stack([np.ones_like(distance), distance], axis=1)
+    weights = 1 / (odds.var(axis=0) + departures)
+    precision = np.linalg.inv(prior_covariance)
+    covariance = np.linalg.inv((design.T * weights) @ design + precision)
+    lines = (odds * weights @ design + precision @ prior) @ covariance
+    left = (design.T * weights**2 * departures) @ design + precision
+    return lines, covariance @ left @ covariance
+
+
+def _interpolation(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Give (K, W) weights that interpolate values known at some distances to others, constant beyond the ends."""
+    order = np.argsort(known)
+    unit = np.eye(len(known))
+    return np.stack([np.interp(wanted, known[order], unit[one][order]) for one in range(len(known))])
 
 
 def _check(strata: Sequence[Stratum], labels: Sequence[Labelled]) -> None:

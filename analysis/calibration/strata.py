@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from .anchored import AnchoredFrequency
 from .excess import from_the_top
@@ -25,6 +26,8 @@ _UNNAMED_STRATA = 4
 # How far a prior share may lie from 0 and 1: no histogram makes one surer than this.
 _SURE = (0.02, 0.95)
 _FARTHEST = 4.0
+# Concepts are taken to be named at least this often when it is decided how far down labels go.
+_LEAST_RECALL = 0.1
 # By how many logits recall rises with a standard deviation of similarity: half of what photographs showed, since the
 # share that is expected here only guides where labels go.
 _SLOPE = 0.3
@@ -46,6 +49,8 @@ class Stratum:
         The share expected to show the concept.
     distance
         Their mean similarity from that of all rows that name and show it, in standard deviations.
+    mentions
+        How many rows between those bins have captions that name the concept: `rows` itself where `named`.
     in_zone
         Whether unnamed rows as similar as these are audited too. Where they are not, each named row that shows the
         concept stands for unnamed ones beside it.
@@ -57,6 +62,7 @@ class Stratum:
     rows: int
     prior: float
     distance: float
+    mentions: int
     in_zone: bool
 
 
@@ -89,7 +95,11 @@ def lay_strata(rows: np.ndarray, mentions: np.ndarray, frequency: AnchoredFreque
     deviation = max(float(np.sqrt(np.average((bins - mean) ** 2, weights=above))), 2.0)
     distance = np.clip((bins - mean) / deviation, -_FARTHEST, _FARTHEST)
     # Unnamed rows that show the concept, for each named one: the odds of not being named.
-    odds = np.exp(-np.clip(frequency.recall.logit + _SLOPE * distance, -12, 12))
+    # Where the purest rows are impure or seldom named, labels must tell which: they go there as though seldom named.
+    recall, purest = frequency.recall.logit, frequency.purest
+    if not frequency.recall.own and purest is not None:
+        recall = min(recall, float(special.logit(max(purest.rate, _LEAST_RECALL))))
+    odds = np.exp(-np.clip(recall + _SLOPE * distance, -12, 12))
 
     def expected(first: int, last: int) -> float:
         beyond = max(float((mentions[first:last] - background * rows[first:last]).sum()), 0.2)
@@ -105,12 +115,13 @@ def lay_strata(rows: np.ndarray, mentions: np.ndarray, frequency: AnchoredFreque
         number = int(mentions[first:last].sum())
         if number:
             chance = background * float(rows[first:last].sum())
-            strata.append(_stratum(True, first, last, number, 1 - chance / number, distance, mentions, in_zone))
+            strata.append(_stratum(True, first, last, number, 1 - chance / number, distance, mentions, number, in_zone))
     for first, last in _runs(np.where(bins >= zone, above * odds, 0), _UNNAMED_STRATA):
         number = int(unnamed[first:last].sum())
         if number:
             share = expected(first, last) / number
-            strata.append(_stratum(False, first, last, number, share, distance, above * odds, True))
+            beside = int(mentions[first:last].sum())
+            strata.append(_stratum(False, first, last, number, share, distance, above * odds, beside, True))
     return tuple(strata)
 
 
@@ -148,7 +159,8 @@ def _stratum(
     share: float,
     distance: np.ndarray,
     weights: np.ndarray,
+    beside: int,
     in_zone: bool,
 ) -> Stratum:
     middle = float(np.average(distance[first:last], weights=weights[first:last] + 1e-9))
-    return Stratum(named, first, last, number, float(np.clip(share, *_SURE)), middle, in_zone)
+    return Stratum(named, first, last, number, float(np.clip(share, *_SURE)), middle, beside, in_zone)

@@ -57,7 +57,8 @@ def test_the_same_seed_makes_the_same_and_another_does_not():
 
 def test_labels_come_from_their_stratum_and_count_up_to_its_truth():
     made = simulate_histograms(0.05, concepts=1, rows=2_000, seed=4)
-    stratum = Stratum(True, 0, 2048, int(made.mentions.sum()), 0.9, 0.0, True)
+    number = int(made.mentions.sum())
+    stratum = Stratum(True, 0, 2048, number, 0.9, 0.0, number, True)
     generator = np.random.default_rng(0)
     some = made.label(0, [stratum], [Labelled()], [10], generator)
     assert some[0].rows == 10 and some[0].true <= 10
