@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from tailwag.errors import BadInput
 
@@ -42,6 +42,9 @@ class AnchoredSettings:
     discrepancy
         The standard deviation of what the model leaves out, in natural logarithms of the frequency: named look-alikes,
         recalls that differ.
+    correction
+        What every frequency is multiplied by, as a natural logarithm: what audits of other concepts of the same corpus
+        found (`pooling.py`); 0 before any.
     confidence
         Of the intervals.
     seed
@@ -51,6 +54,7 @@ class AnchoredSettings:
     prominence: float = 0.15
     prominence_deviation: float = 0.2
     discrepancy: float = 0.25
+    correction: float = 0.0
     confidence: float = 0.95
     seed: int = 0
 
@@ -91,6 +95,9 @@ class AnchoredFrequency:
         Those mentions.
     purest
         Its purest rows; None where nothing names the concept.
+    shares
+        (BINS,) float32: of the rows of each bin of similarity, the share that shows the concept; never falls with
+        similarity, and 0 where mentions do not stand out.
     """
 
     estimate: float
@@ -99,6 +106,7 @@ class AnchoredFrequency:
     recall: Recall
     excess: Excess
     purest: PurestRows | None
+    shares: np.ndarray
 
 
 def anchored_frequencies(
@@ -129,7 +137,7 @@ def anchored_frequencies(
     would be in all rows that show it (by the prominence of the settings times the distance of the two in standard
     deviations of similarity), and shrunk in logits towards the mean over concepts by their precisions. The interval
     draws the mentions from a Gamma(M + ½), the recall from its normal, and multiplies by exp of a normal with the
-    discrepancy.
+    correction and the discrepancy.
     """
     settings = settings or AnchoredSettings()
     if rows.shape != mentions.shape or rows.ndim != 2:
@@ -144,8 +152,8 @@ def anchored_frequencies(
     centre, spread = _population([one for one in seen if one is not None])
     generator = np.random.default_rng(settings.seed)
     return tuple(
-        _carry_on(excess, purest, _shrink(one, centre, spread), settings, generator)
-        for (excess, purest), one in zip(found, seen, strict=True)
+        _carry_on(own_rows, own, excess, purest, _shrink(one, centre, spread), settings, generator)
+        for own_rows, own, (excess, purest), one in zip(rows, mentions, found, seen, strict=True)
     )
 
 
@@ -189,16 +197,52 @@ def _shrink(seen: tuple[float, float] | None, centre: float, spread: float) -> R
     return Recall((centre / spread**2 + logit / deviation**2) / precision, precision**-0.5, own=True)
 
 
+def true_shares(rows: np.ndarray, mentions: np.ndarray, excess: Excess, recall: Recall) -> np.ndarray:
+    """Say for each similarity which share of the rows shows the concept.
+
+    Parameters
+    ----------
+    rows, mentions
+        (BINS,) int64: all rows by similarity, and those that name the concept.
+    excess, recall
+        What is known of its mentions.
+
+    Returns
+    -------
+    numpy.ndarray
+        (BINS,) float64 between 0 and 1.
+
+    Notes
+    -----
+    With r the isotonic regression of the mention rate on similarity, weighted by rows (Barlow et al. 1972), m₀ the
+    background and ρ the recall: (r - m₀) / (ρ - m₀), and 0 below the zone where mentions stand out.
+    """
+    shares = np.zeros(len(rows))
+    filled = np.flatnonzero(rows)
+    if not len(filled) or recall.share <= excess.background:
+        return shares
+    rates = optimize.isotonic_regression(mentions[filled] / rows[filled], weights=rows[filled]).x
+    every = rates[np.clip(np.searchsorted(filled, np.arange(len(rows)), side="right") - 1, 0, None)]
+    shares = np.clip((every - excess.background) / (recall.share - excess.background), 0.0, 1.0)
+    shares[: excess.start] = 0.0
+    return shares
+
+
 def _carry_on(
+    rows: np.ndarray,
+    mentions: np.ndarray,
     excess: Excess,
     purest: PurestRows | None,
     recall: Recall,
     settings: AnchoredSettings,
     generator: np.random.Generator,
 ) -> AnchoredFrequency:
-    shares = special.expit(generator.normal(recall.logit, recall.deviation, _DRAWS))
-    mentions = generator.gamma(excess.mentions + 0.5, size=_DRAWS) - excess.background * excess.rows
-    frequencies = np.maximum(mentions, 0.0) / shares * np.exp(settings.discrepancy * generator.standard_normal(_DRAWS))
+    recalls = special.expit(generator.normal(recall.logit, recall.deviation, _DRAWS))
+    beyond = generator.gamma(excess.mentions + 0.5, size=_DRAWS) - excess.background * excess.rows
+    unknown = settings.correction + settings.discrepancy * generator.standard_normal(_DRAWS)
+    frequencies = np.maximum(beyond, 0.0) / recalls * np.exp(unknown)
     tail = 50 * (1 - settings.confidence)
     lower, upper = np.percentile(frequencies, [tail, 100 - tail])
-    return AnchoredFrequency(excess.excess / recall.share, float(lower), float(upper), recall, excess, purest)
+    estimate = excess.excess / recall.share * float(np.exp(settings.correction))
+    shares = true_shares(rows, mentions, excess, recall).astype(np.float32)
+    return AnchoredFrequency(estimate, float(lower), float(upper), recall, excess, purest, shares)
