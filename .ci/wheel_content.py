@@ -16,6 +16,7 @@ DATA = (
     "tailwag/configs/release.toml",
     "tailwag/configs/concepts/world.toml",
     "tailwag/retrieval/search_page.html",
+    "tailwag/analysis/calibration/audit_page.html",
     "tailwag/analysis/report/fit_report.html",
     "tailwag/benchmarks/demo_report.html",
     "tailwag/benchmarks/world/model/open_clip_config.json",

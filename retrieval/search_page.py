@@ -130,10 +130,13 @@ def render_search_page(result: SearchResult, pictures: Sequence[Picture], exampl
     return _render(result, _sections(result, pictures), examples)
 
 
-def picture_cards(corpus: Corpus, hits: Sequence[Hit]) -> list[Card]:
-    """Read the pictures of some hits from where they were embedded; a card a hit, in their order."""
+def picture_cards(corpus: Corpus, hits: Sequence[Hit], side: int = THUMBNAIL_SIDE) -> list[Card]:
+    """Read the pictures of some hits from where they were embedded; a card a hit, in their order.
+
+    Their longer side comes to at most `side` pixels.
+    """
     pictures = read_pictures(corpus, [hit.key for hit in hits])
-    return [_card(hit, picture) for hit, picture in zip(hits, pictures, strict=True)]
+    return [_card(hit, picture, side) for hit, picture in zip(hits, pictures, strict=True)]
 
 
 def make_thumbnail(image: Photograph, side: int = THUMBNAIL_SIDE) -> Thumbnail:
@@ -201,7 +204,7 @@ def _render(result: SearchResult, sections: list[dict[str, Any]], examples: Sequ
     source = resources.files(__package__ or "").joinpath("search_page.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(source).render(
-        policy=_policy(source),
+        policy=content_policy(source),
         title=", ".join(found.query for found in result.queries),
         tailwag_version=__version__,
         result=result,
@@ -212,13 +215,13 @@ def _render(result: SearchResult, sections: list[dict[str, Any]], examples: Sequ
     )
 
 
-def _card(hit: Hit, picture: Picture | None) -> Card:
+def _card(hit: Hit, picture: Picture | None, side: int = THUMBNAIL_SIDE) -> Card:
     thumbnail, missing = None, "its source was not looked for"
     if picture is not None and picture.data is None:
         missing = picture.missing
     elif picture is not None and picture.data is not None:
         try:
-            thumbnail = make_thumbnail(decode_image(picture.data))
+            thumbnail = make_thumbnail(decode_image(picture.data), side)
         except UndecodableImage as error:
             missing = str(error)
         except Exception as error:  # what decodes may still not convert, and one bad picture must not cost the page
@@ -230,7 +233,7 @@ def _card(hit: Hit, picture: Picture | None) -> Card:
 
 
 @cache
-def _policy(source: str) -> str:
+def content_policy(source: str) -> str:
     """Allow exactly the template's own style and script, by their digests, and pictures inside the page."""
     allowed = {
         name: base64.b64encode(hashlib.sha256(found.group(1).encode()).digest()).decode()

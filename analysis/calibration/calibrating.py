@@ -17,10 +17,12 @@ from tailwag.errors import BadInput
 from tailwag.progress import Progress
 
 from ...embed.corpus import Corpus
+from ...embed.space import Space
 from ...retrieval.captions import count_captions
 from ...retrieval.concepts import ConceptSet
 from ...retrieval.counting import CountQuery, CountResult, count
 from ...retrieval.counting.bins import EDGES, counts_at_edges
+from ...retrieval.counting.query import Mentions
 from ...retrieval.counting.result import format_share, format_threshold
 from ...retrieval.prototypes import PrototypeSet
 from .anchored import AnchoredFrequency, AnchoredSettings, anchored_frequencies
@@ -126,32 +128,20 @@ class CalibratedFrequency:
         return sentence
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """The frequencies of C concepts in one corpus at one version.
+@dataclass(frozen=True)
+class CalibratedFrequencies:
+    """The frequencies of C concepts in one corpus at one version, whatever they rest on.
 
     Attributes
     ----------
-    result
-        The pass that they rest on, with its histograms; one threshold a concept.
-    prototypes
-        What was compared.
+    space
+        The corpus's.
     frequencies
-        C of them.
-    anchored
-        C of them: what captions said, before any label.
-    captioned_rows
-        Rows whose caption holds a word.
-    seconds
-        How long both passes took.
+        C of them, at least one.
     """
 
-    result: CountResult
-    prototypes: PrototypeSet
+    space: Space
     frequencies: tuple[CalibratedFrequency, ...]
-    anchored: tuple[AnchoredFrequency, ...]
-    captioned_rows: int
-    seconds: float
 
     def __len__(self) -> int:
         return len(self.frequencies)
@@ -160,26 +150,11 @@ class Calibration:
         return iter(self.frequencies)
 
     def __getitem__(self, position: int) -> CalibratedFrequency:
+        """Give one concept's."""
         return self.frequencies[position]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.frequencies))
-
-    @property
-    def rows_by_similarity(self) -> np.ndarray:
-        """(C, BINS) int64: the similarities of all rows."""
-        assert self.result.histogram is not None  # it was asked for
-        return self.result.histogram
-
-    @property
-    def mentions_by_similarity(self) -> np.ndarray:
-        """(C, BINS) int64: the same of the rows that name the concept."""
-        assert self.result.mention_histogram is not None
-        return self.result.mention_histogram
-
-    def with_frequencies(self, frequencies: Sequence[CalibratedFrequency]) -> Calibration:
-        """Give the same calibration with frequencies that were corrected by labels."""
-        return replace(self, frequencies=tuple(frequencies))
 
     def to_arrow(self) -> Any:
         """Give one row a concept, as a `pyarrow.Table`, with the space in the schema's metadata.
@@ -201,7 +176,71 @@ class Calibration:
         for name in (*words, *numbers, "recipe"):
             values = [getattr(one, name) for one in self]
             columns[name] = ["; ".join(value) for value in values] if name == "reasons" else values
-        return pa.table(columns).replace_schema_metadata({"tailwag:space": self.result.space.to_json()})
+        return pa.table(columns).replace_schema_metadata({"tailwag:space": self.space.to_json()})
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The frequencies of C concepts in one corpus at one version.
+
+    Attributes
+    ----------
+    result
+        The pass that they rest on, with its histograms; one threshold a concept.
+    prototypes
+        What was compared.
+    mentions
+        The rows whose caption names a concept.
+    frequencies
+        C of them.
+    anchored
+        C of them: what captions said, before any label.
+    captioned_rows
+        Rows whose caption holds a word.
+    seconds
+        How long both passes took.
+    """
+
+    result: CountResult
+    prototypes: PrototypeSet
+    mentions: Mentions
+    frequencies: tuple[CalibratedFrequency, ...]
+    anchored: tuple[AnchoredFrequency, ...]
+    captioned_rows: int
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.frequencies)
+
+    def __iter__(self) -> Iterator[CalibratedFrequency]:
+        return iter(self.frequencies)
+
+    def __getitem__(self, position: int) -> CalibratedFrequency:
+        """Give one concept's frequency."""
+        return self.frequencies[position]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.frequencies))
+
+    @property
+    def rows_by_similarity(self) -> np.ndarray:
+        """(C, BINS) int64: the similarities of all rows."""
+        assert self.result.histogram is not None  # it was asked for
+        return self.result.histogram
+
+    @property
+    def mentions_by_similarity(self) -> np.ndarray:
+        """(C, BINS) int64: the same of the rows that name the concept."""
+        assert self.result.mention_histogram is not None
+        return self.result.mention_histogram
+
+    def table(self) -> CalibratedFrequencies:
+        """Give the frequencies alone."""
+        return CalibratedFrequencies(self.result.space, self.frequencies)
+
+    def to_arrow(self) -> Any:
+        """Give one row a concept, as a `pyarrow.Table`; see `CalibratedFrequencies.to_arrow`."""
+        return self.table().to_arrow()
 
 
 def calibrate(
@@ -269,6 +308,7 @@ def calibrate(
         mentions=captions.mentions,
         partials=True,
     )
+    assert captions.mentions is not None  # they were asked for
     result = count(corpus, query, backend, progress)
     assert result.histogram is not None and result.mention_histogram is not None
     anchored = anchored_frequencies(result.histogram, result.mention_histogram, settings)
@@ -279,7 +319,7 @@ def calibrate(
         _frequency(result, position, one, captioned, given is not None) for position, one in enumerate(anchored)
     )
     seconds = captions.seconds + result.seconds
-    return Calibration(result, prototypes, frequencies, anchored, captioned, seconds)
+    return Calibration(result, prototypes, captions.mentions, frequencies, anchored, captioned, seconds)
 
 
 def sensitivity(histogram: np.ndarray, threshold: float) -> float:

@@ -5,6 +5,7 @@ Not here: what happens in an audit (`audit_commands.py`).
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
 from ...retrieval.concept_options import concepts_option
+from .audit_commands import Auditing, audit_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ...embed.corpus import Corpus
     from ...retrieval.concepts import ConceptSet
     from ...retrieval.prototypes import PrototypeSet
-    from .calibrating import CalibratedFrequency, Calibration
+    from .calibrating import CalibratedFrequencies, CalibratedFrequency, Calibration
 
 
 @click.command()
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, help="Tell the raw count at this similarity beside the frequency.")
 @click.option("--thresholds", metavar="FILE.csv", help="The same with a threshold a concept: concept,threshold.")
 @click.option("--template", metavar="TEXT|SET", help="As for `tailwag count`.")
+@audit_options
 @click.option("--save", is_flag=True, help="Keep the frequencies: `tailwag count` then tells them first.")
 @database_option
 @version_option
@@ -53,6 +56,7 @@ def calibrate(
     threshold: float | None,
     thresholds: str | None,
     template: str | None,
+    auditing: Auditing,
     save: bool,
     database: str,
     version: str | None,
@@ -73,6 +77,8 @@ def calibrate(
     Example:
       tailwag calibrate cc3m "red panda" --synonym "lesser panda"
       tailwag calibrate cc3m --concepts everyday --csv frequencies.csv --save
+      tailwag calibrate cc3m "red panda" --audit 30
+      tailwag calibrate cc3m "red panda" --labels labels-red-panda.csv --within 20%
     """
     from ...embed.corpus import Corpus
     from ...retrieval.result_tables import check_folder
@@ -90,9 +96,22 @@ def calibrate(
     opened = Corpus.open(database, corpus, int(version) if version is not None and version.isdigit() else version)
     wanted = _wanted(concept, concepts, template, synonyms)
     wanted, values, sources = _thresholds(opened, wanted, threshold, thresholds)
-    prototypes = _prototypes(opened, wanted, (model, pretrained, device))
-    done = _calibrate(opened, wanted, prototypes, values, sources)
-    _answer(done, as_json, csv_path, parquet_path)
+
+    def run() -> Calibration:
+        prototypes = _prototypes(opened, wanted, (model, pretrained, device))
+        return _calibrate(opened, wanted, prototypes, values, sources)
+
+    if not auditing.wanted:
+        answer = run().table()
+    else:
+        from .audit_commands import answer_by_audit, frequencies_of, tell_audit
+        from .calibrating import CalibratedFrequencies
+
+        name = shlex.quote(concept) if concept is not None else f"--concepts {shlex.quote(concepts or '')}"
+        session = answer_by_audit(opened, wanted, auditing, f"tailwag calibrate {corpus} {name}", run)
+        answer = CalibratedFrequencies(opened.space, frequencies_of(session))
+        tell_audit(session, auditing)
+    _tell(answer, as_json, csv_path, parquet_path)
 
 
 def _calibrate(
@@ -167,24 +186,23 @@ def _prototypes(corpus: Corpus, wanted: ConceptSet, model: tuple[str | None, str
         return prototypes_from_texts(wanted, encoder, bar)
 
 
-def _answer(done: Calibration, as_json: bool, csv_path: str | None, parquet_path: str | None) -> None:
+def _tell(done: CalibratedFrequencies, as_json: bool, csv_path: str | None, parquet_path: str | None) -> None:
     from ...retrieval.recording import write_tables
 
     write_tables(done, csv_path, parquet_path)
     if as_json:
         from ...retrieval.result_tables import print_json
 
-        print_json(calibration_as_dict(done))
+        print_json(frequencies_as_dict(done))
     elif csv_path is None and parquet_path is None:
-        print_calibration(done)
+        print_frequencies(done)
 
 
-def calibration_as_dict(done: Calibration) -> dict[str, Any]:
-    """Give a calibration as what JSON can hold; what is not known is null."""
+def frequencies_as_dict(done: CalibratedFrequencies) -> dict[str, Any]:
+    """Give frequencies as what JSON can hold: what they hold for once, then one entry a concept; unknown is null."""
     from dataclasses import asdict
     from math import isnan
 
-    result = done.result
     rows = [asdict(one) for one in done]
     for row in rows:
         for name in ("rows", "corpus", "corpus_version"):
@@ -193,28 +211,25 @@ def calibration_as_dict(done: Calibration) -> dict[str, Any]:
             if isinstance(value, float) and isnan(value):
                 row[name] = None
     return {
-        "corpus": result.corpus,
-        "corpus_version": result.corpus_version,
-        "space": {"title": result.space.title, "fingerprint": result.space.fingerprint},
-        "side": result.side,
-        "rows": result.rows,
-        "captioned_rows": done.captioned_rows,
-        "seconds": round(done.seconds, 6),
+        "corpus": done[0].corpus,
+        "corpus_version": done[0].corpus_version,
+        "space": {"title": done.space.title, "fingerprint": done.space.fingerprint},
+        "side": "image",
+        "rows": done[0].rows,
         "frequencies": rows,
     }
 
 
-def print_calibration(done: Calibration) -> None:
-    """Print one concept as sentences, many as a table, with what the grades rest on below it."""
+def print_frequencies(done: CalibratedFrequencies) -> None:
+    """Print one concept as sentences, many as a table with their grades counted below it."""
     from ...retrieval.result_tables import print_table
 
     if len(done) == 1:
         click.echo(str(done[0]))
         return
-    result = done.result
     click.echo(
-        f"corpus '{result.corpus}' (version {result.corpus_version}, {result.space.title}): {result.rows:,} images, "
-        f"{done.captioned_rows:,} of them with a caption; frequencies with 95 % intervals"
+        f"corpus '{done[0].corpus}' (version {done[0].corpus_version}, {done.space.title}): {done[0].rows:,} images; "
+        "frequencies with 95 % intervals"
     )
     raw = any(one.has_given_threshold for one in done)
     print_table(
@@ -223,10 +238,11 @@ def print_calibration(done: Calibration) -> None:
         words=(0, 4, 8 if raw else 7),
     )
     grades = [one.grade for one in done]
-    click.echo(
-        ", ".join(f"{grades.count(grade):,} {grade}" for grade in ("sound", "fragile", "unsupported"))
-        + ". Labels help most where a grade is fragile: --audit 30."
-    )
+    click.echo(", ".join(f"{grades.count(grade):,} {grade}" for grade in ("sound", "fragile", "unsupported")) + ".")
+    if not all(one.own_recall for one in done):
+        click.echo("* the other concepts' recall, since too little is known of its own.")
+    if any(grade != "sound" for grade in grades) and not any(one.labels for one in done):
+        click.echo(f"Labels help: tailwag calibrate {done[0].corpus} CONCEPT --audit 30")
 
 
 def _cells(one: CalibratedFrequency, raw: bool) -> list[str]:
