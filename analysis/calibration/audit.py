@@ -51,8 +51,8 @@ class AuditedFrequency:
     ----------
     estimate, lower, upper
         Rows that show the concept: median and central interval.
-    labels
-        How many there were.
+    labels, true_labels
+        How many there were, and how many of them say yes.
     draws
         (D,) float64 of the posterior.
     shares
@@ -65,6 +65,7 @@ class AuditedFrequency:
     lower: float
     upper: float
     labels: int
+    true_labels: int
     draws: np.ndarray
     shares: np.ndarray
     beside: np.ndarray
@@ -129,7 +130,9 @@ def audited_frequency(
     total = (shown.sum(axis=1) + beside).astype(np.float64)
     tail = 50 * (1 - confidence)
     lower, estimate, upper = np.percentile(total, [tail, 50, 100 - tail])
-    return AuditedFrequency(float(estimate), float(lower), float(upper), int(seen.sum()), total, shares, beside)
+    return AuditedFrequency(
+        float(estimate), float(lower), float(upper), int(seen.sum()), int(true.sum()), total, shares, beside
+    )
 
 
 def next_labels(
