@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .counting import CountQuery, CountResult
     from .estimates import Sketch
     from .prototypes import PrototypeSet
+    from .records.saved_frequencies import SavedFrequency
 
 _NO_FREQUENCY = (
     "A count says how many look alike at this threshold, not how many truly show it: a count is not a frequency."
@@ -236,13 +237,15 @@ def count(
             result = count_corpus(opened, query, backend, bar)
     _report_unmatched(chosen)
     _write_files(result, csv_path, parquet_path)
+    calibrated = _saved_frequencies(opened, result)
     if as_json:
         from .result_tables import print_json, result_as_dict
 
-        print_json({**result_as_dict(result), **chosen.unmatched, **kept})
+        told = {"frequencies": [one.as_dict() for one in calibrated.values()]} if calibrated else {}
+        print_json({**result_as_dict(result), **chosen.unmatched, **kept, **told})
     elif csv_path is None and parquet_path is None:
         what = concept if named else query.prototypes.names[0]
-        _print_ladder(result, what) if ladder else _print_counts(result)
+        _print_ladder(result, what, calibrated) if ladder else _print_counts(result, calibrated)
     for note in notes:
         click.echo(note, err=True)
 
@@ -427,22 +430,49 @@ def _write_files(result: CountResult, csv_path: str | None, parquet_path: str | 
                 click.echo(f"wrote {len(result):,} counts to {path}", err=True)
 
 
-def _print_counts(result: CountResult) -> None:
+def _saved_frequencies(corpus: Corpus, result: CountResult) -> dict[str, SavedFrequency]:
+    """Find what a calibration saved for these rows and concepts; of other rows of the corpus only say that it did."""
+    from .records.saved_frequencies import find_frequencies
+
+    if result.side != "image" or result.control:
+        return {}
+    found = find_frequencies(corpus, result.concepts)
+    if found.stale:
+        click.echo(
+            f"tailwag: {found.stale[0]!r}"
+            + (f" and {len(found.stale) - 1:,} more" if len(found.stale) > 1 else "")
+            + f" was calibrated for other rows of {corpus.name!r} than these: calibrate again, or --transfer "
+            f"{corpus.name}@VERSION",
+            err=True,
+        )
+    return found.current
+
+
+def _print_counts(result: CountResult, calibrated: dict[str, SavedFrequency]) -> None:
+    from .records.saved_frequencies import with_frequencies
     from .result_tables import count_cells, headline, print_table
 
     if len(result) == 1:
+        for one in calibrated.values():
+            click.echo(str(one))
         click.echo(str(result[0]))
     else:
         click.echo(headline(result))
-        print_table(*count_cells(result))
+        headings, rows = count_cells(result)
+        if calibrated:
+            print_table(*with_frequencies(headings, rows, calibrated), words=(0, 4))
+        else:
+            print_table(headings, rows)
     click.echo(_NO_FREQUENCY)
 
 
-def _print_ladder(result: CountResult, concept: str | None) -> None:
+def _print_ladder(result: CountResult, concept: str | None, calibrated: dict[str, SavedFrequency]) -> None:
     from .counting.result import format_share, format_threshold
     from .result_tables import headline, print_table
     from .thresholds import telling_rungs
 
+    for one in calibrated.values():
+        click.echo(str(one))
     click.echo(headline(result))
     rungs = [result[int(rung)] for rung in telling_rungs(result.counts[0], result.rows)]
     print_table(

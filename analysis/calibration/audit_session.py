@@ -22,7 +22,9 @@ from tailwag.errors import BadInput, NotFound, SpaceMismatch
 from tailwag.progress import Progress
 
 from ...embed.corpus import Corpus
+from ...embed.space import Space
 from ...retrieval.concepts import fold, refuse
+from ...retrieval.prototypes import PrototypeSet
 from ...retrieval.records.certificate import state_of
 from ...retrieval.result_tables import replaced_when_done
 from .anchored import Recall
@@ -145,6 +147,11 @@ class AuditSession:
     def pending(self) -> int:
         """How many rows wait for an answer, over all concepts."""
         return sum(len(one.pending) for one in self.concepts)
+
+    def prototypes(self, space: Space) -> PrototypeSet:
+        """Give the concepts' prototypes, which live in the corpus's space."""
+        vectors = np.stack([one.prototype for one in self.concepts])
+        return PrototypeSet(self.names, vectors, space, tuple(one.before.recipe for one in self.concepts))
 
     def require_for(self, corpus: Corpus, names: Sequence[str], where: str | Path) -> None:
         """Refuse another corpus, version, space or concept than the audit's.

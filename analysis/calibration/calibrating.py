@@ -25,6 +25,7 @@ from ...retrieval.counting.bins import EDGES, counts_at_edges
 from ...retrieval.counting.query import Mentions
 from ...retrieval.counting.result import format_share, format_threshold
 from ...retrieval.prototypes import PrototypeSet
+from ...retrieval.records.saved_frequencies import format_rows
 from .anchored import AnchoredFrequency, AnchoredSettings, anchored_frequencies
 
 CAPTIONS = "captions"
@@ -340,22 +341,6 @@ def sensitivity(histogram: np.ndarray, threshold: float) -> float:
     middle = int(np.clip(np.searchsorted(EDGES, threshold), _HALF_STEP, len(EDGES) - 1 - _HALF_STEP))
     below, above = counts[middle - _HALF_STEP], counts[middle + _HALF_STEP]
     return float(np.log(above + 0.5) - np.log(below + 0.5))
-
-
-def format_rows(number: float) -> str:
-    """Write an estimated number of rows: to three digits, and to one decimal below ten.
-
-    Examples
-    --------
-    >>> format_rows(0), format_rows(3.14159), format_rows(123_456.7)
-    ('0', '3.1', '123,000')
-    """
-    if math.isnan(number):
-        return "unknown"
-    if number < 10:
-        return f"{number:.1f}".removesuffix(".0")
-    digits = max(math.floor(math.log10(number)) - 2, 0)
-    return f"{round(number, -digits):,.0f}"
 
 
 def _at_equal_counts(result: CountResult, estimates: np.ndarray) -> CountResult:

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 @click.option("--template", metavar="TEXT|SET", help="As for `tailwag count`.")
 @audit_options
 @click.option("--save", is_flag=True, help="Keep the frequencies: `tailwag count` then tells them first.")
+@click.option(
+    "--transfer",
+    metavar="CORPUS[@VERSION]",
+    help="Carry the saved frequencies of another corpus of this space, or version: at best fragile.",
+)
 @database_option
 @version_option
 @query_model_options[0]
@@ -58,6 +63,7 @@ def calibrate(
     template: str | None,
     auditing: Auditing,
     save: bool,
+    transfer: str | None,
     database: str,
     version: str | None,
     model: str | None,
@@ -78,7 +84,8 @@ def calibrate(
       tailwag calibrate cc3m "red panda" --synonym "lesser panda"
       tailwag calibrate cc3m --concepts everyday --csv frequencies.csv --save
       tailwag calibrate cc3m "red panda" --audit 30
-      tailwag calibrate cc3m "red panda" --labels labels-red-panda.csv --within 20%
+      tailwag calibrate cc3m "red panda" --labels labels-red-panda.csv --within 20% --save
+      tailwag calibrate cc12m --concepts everyday --transfer cc3m
     """
     from ...embed.corpus import Corpus
     from ...retrieval.result_tables import check_folder
@@ -89,6 +96,8 @@ def calibrate(
         raise click.UsageError("--synonym goes with a CONCEPT; the file of --concepts has its own.")
     if threshold is not None and thresholds is not None:
         raise click.UsageError("Pass --threshold or --thresholds, not both.")
+    if transfer is not None and (auditing.wanted or threshold is not None or thresholds is not None):
+        raise click.UsageError("--transfer brings thresholds and corrections: leave out the audit and --threshold.")
     if as_json and csv_path == "-":
         raise click.UsageError("--json and --csv - both write to standard output: give --csv a path.")
     for path in (csv_path, parquet_path):
@@ -101,16 +110,24 @@ def calibrate(
         prototypes = _prototypes(opened, wanted, (model, pretrained, device))
         return _calibrate(opened, wanted, prototypes, values, sources)
 
-    if not auditing.wanted:
-        answer = run().table()
-    else:
+    if transfer is not None:
+        prototypes = _prototypes(opened, wanted, (model, pretrained, device))
+        answer = _transfer(opened, transfer, prototypes, database)
+        prototypes = prototypes.select([one.concept for one in answer])
+    elif auditing.wanted:
         from .audit_commands import answer_by_audit, frequencies_of, tell_audit
         from .calibrating import CalibratedFrequencies
 
         name = shlex.quote(concept) if concept is not None else f"--concepts {shlex.quote(concepts or '')}"
         session = answer_by_audit(opened, wanted, auditing, f"tailwag calibrate {corpus} {name}", run)
         answer = CalibratedFrequencies(opened.space, frequencies_of(session))
+        prototypes = session.prototypes(opened.space)
         tell_audit(session, auditing)
+    else:
+        done = run()
+        answer, prototypes = done.table(), done.prototypes
+    if save:
+        _save(opened, answer, prototypes)
     _tell(answer, as_json, csv_path, parquet_path)
 
 
@@ -129,6 +146,33 @@ def _calibrate(
         return calibrate_corpus(
             corpus, wanted, prototypes, thresholds=thresholds, threshold_sources=sources, progress=bar
         )
+
+
+def _save(corpus: Corpus, answer: CalibratedFrequencies, prototypes: PrototypeSet) -> None:
+    from tailwag.progress import progress
+
+    from .saved import save_frequencies
+
+    with progress("saving", total=len(corpus)) as bar:
+        certificate = save_frequencies(corpus, answer, prototypes, progress=bar)
+    known = sum(one.is_known for one in answer)
+    click.echo(f"saved {known:,} frequencies as run {certificate.run.name}", err=True)
+
+
+def _transfer(corpus: Corpus, transfer: str, prototypes: PrototypeSet, database: str) -> CalibratedFrequencies:
+    from tailwag.progress import progress
+
+    from ...embed.corpus import Corpus
+    from .saved import transfer_frequencies
+
+    name, _, version = transfer.partition("@")
+    source = Corpus.open(database, name, int(version) if version.isdigit() else version or None)
+    with progress("counting", total=len(corpus)) as bar:
+        answer, missing = transfer_frequencies(source, corpus, prototypes, progress=bar)
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5:,} more" if len(missing) > 5 else "")
+        click.echo(f"tailwag: no frequency is saved in {transfer} of ({len(missing):,}): {shown}", err=True)
+    return answer
 
 
 def _wanted(concept: str | None, concepts: str | None, template: str | None, synonyms: tuple[str, ...]) -> ConceptSet:
@@ -246,7 +290,7 @@ def print_frequencies(done: CalibratedFrequencies) -> None:
 
 
 def _cells(one: CalibratedFrequency, raw: bool) -> list[str]:
-    from .calibrating import format_rows
+    from ...retrieval.records.saved_frequencies import format_rows
 
     numbers = [format_rows(value) for value in (one.estimate, one.lower, one.upper)]
     share = f"{one.recall:.2f}" + ("" if one.own_recall else "*")

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tailwag.analysis.calibration.calibrating import calibrate, format_rows, sensitivity
+from tailwag.analysis.calibration.calibrating import calibrate, sensitivity
 from tailwag.errors import BadInput
 from tailwag.main import main
 from tailwag.retrieval.concepts import query_concepts
 from tailwag.retrieval.counting import CountQuery, count
 from tailwag.retrieval.counting.bins import BINS, EDGES, bin_of
+from tailwag.retrieval.records.saved_frequencies import format_rows
 
 from .made_calibration import NAME, ROWS, TRUE, made_concept, make_known_corpus
 
