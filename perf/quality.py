@@ -23,6 +23,7 @@ import scipy
 from ground_truth.clip_vectors import clip_cases
 from ground_truth.estimators import all_estimators
 from ground_truth.photographs import photograph_cases
+from ground_truth.pictures import write_pictures
 from ground_truth.protocol import Case
 from ground_truth.scoring import Answered, ask, chosen, read_answers, save_answers
 from ground_truth.simulated import simulation_cases
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answered = [one for part in known for one in read_answers(answers / f"{part}.parquet")]
     seconds = {part: float((answers / f"{part}.seconds").read_text()) for part in known}
     write_tables(answered, cache if chosen_options.quick else ROOT / "perf" / "results", seconds)
+    write_pictures(answered, cache if chosen_options.quick else ROOT / "docs" / "images")
     return 0
 
 

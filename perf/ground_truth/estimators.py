@@ -5,16 +5,17 @@ Not here: how they work (`tailwag.analysis.calibration`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailwag.analysis.calibration.anchored import anchored_frequencies
-from tailwag.analysis.calibration.audit import Labelled, audited_frequency, next_labels
-from tailwag.analysis.calibration.strata import lay_strata
+from tailwag.analysis.calibration.anchored import AnchoredFrequency, anchored_frequencies
+from tailwag.analysis.calibration.audit import AuditedFrequency, Labelled, audited_frequency, next_labels
+from tailwag.analysis.calibration.grades import grade_anchored, grade_audited
+from tailwag.analysis.calibration.pooling import pool_audits
+from tailwag.analysis.calibration.strata import Stratum, lay_strata
 from tailwag.retrieval.counting.bins import counts_at_edges
 
-from .grading import grades_of
 from .protocol import Answers, Estimator, Observed, Oracle
 
 AUDITS = (30, 60, 200)
@@ -22,6 +23,8 @@ AUDITS = (30, 60, 200)
 _SHEET = 15
 # Photographs' captions name .65 of what they show: the study's constant.
 _USUAL_RECALL = 0.65
+# Pooled audits: so many concepts get labels, of those with so many mentions beyond chance.
+_AUDITED, _FEWEST_MENTIONS = 8, 30
 
 IN_HINDSIGHT = "best threshold in hindsight"
 IN_HINDSIGHT_BY_DECADE = "best threshold in hindsight, another for each decade"
@@ -31,6 +34,7 @@ MENTIONS = "mentions"
 PLAIN_CAPTIONS = "mentions beyond chance / .65"
 ANCHORED = "anchored"
 AUDIT = "two-way audit"
+POOLED = "anchored, eight other concepts audited"
 
 
 def best_edge(rows: np.ndarray, truth: np.ndarray) -> int:
@@ -156,9 +160,7 @@ class Anchored:
 
     def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
         """Estimate and grade."""
-        found = anchored_frequencies(observed.rows, observed.mentions)
-        estimate, lower, upper = np.array([(one.estimate, one.lower, one.upper) for one in found]).T
-        return {0: Answers(estimate, lower, upper, grades_of(found, observed.rows))}
+        return {0: _graded(anchored_frequencies(observed.rows, observed.mentions), observed)}
 
 
 class TwoWayAudit:
@@ -177,21 +179,67 @@ class TwoWayAudit:
         """Ask in sheets, and estimate at each number of labels."""
         concepts = len(observed.names)
         said = {number: np.full((3, concepts), np.nan) for number in self.labels}
+        grades = {number: ["unsupported"] * concepts for number in self.labels}
         for concept, found in enumerate(anchored_frequencies(observed.rows, observed.mentions)):
-            strata = lay_strata(observed.rows[concept], observed.mentions[concept], found)
-            if not strata:
-                continue
-            known = [Labelled() for _ in strata]
-            for number in self.labels:
-                while (have := sum(one.rows for one in known)) < number:
-                    more = next_labels(strata, known, found.recall, min(_SHEET, number - have))
-                    if not sum(more):
-                        break  # all rows are known
-                    known = oracle.label(concept, strata, known, more)
-                done = audited_frequency(strata, known, found.recall)
+            for number, done in audit(observed, oracle, concept, found, self.labels).items():
                 said[number][:, concept] = done.estimate, done.lower, done.upper
-        grades = ("",) * concepts
-        return {number: Answers(*values, grades) for number, values in said.items()}
+                grades[number][concept] = grade_audited(done).level
+        return {number: Answers(*values, tuple(grades[number])) for number, values in said.items()}
+
+
+class PooledAudits:
+    """No label for the concept, but audits of some others of the corpus: what they teach is taken over."""
+
+    name = POOLED
+
+    def suits(self, observed: Observed) -> bool:
+        """Where there are captions, and concepts enough."""
+        return observed.captions and len(observed.names) > 2 * _AUDITED
+
+    def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
+        """Audit some concepts, common and rare ones, and estimate the others."""
+        found = anchored_frequencies(observed.rows, observed.mentions)
+        order = np.argsort([-one.excess.excess for one in found], kind="stable")
+        told = order[: sum(one.excess.excess >= _FEWEST_MENTIONS for one in found)]
+        picked = set(told[np.linspace(0, len(told) - 1, _AUDITED).astype(int)].tolist()) if len(told) else set()
+        audited = [
+            (found[concept], done)
+            for concept in sorted(picked)
+            for done in audit(observed, oracle, concept, found[concept], AUDITS[:1]).values()
+        ]
+        done = _graded(
+            anchored_frequencies(observed.rows, observed.mentions, pool_audits(audited) if audited else None), observed
+        )
+        others = np.array([concept not in picked for concept in range(len(found))])
+        grades = tuple(grade if kept else "" for grade, kept in zip(done.grades, others, strict=True))
+        values = [np.where(others, one, np.nan) for one in (done.estimate, done.lower, done.upper)]
+        return {AUDITS[0]: Answers(*values, grades)}
+
+
+def audit(
+    observed: Observed, oracle: Oracle, concept: int, found: AnchoredFrequency, numbers: Sequence[int]
+) -> dict[int, AuditedFrequency]:
+    """Audit one concept sheet by sheet, and say what is known at each number of labels."""
+    strata: Sequence[Stratum] = lay_strata(observed.rows[concept], observed.mentions[concept], found)
+    if not strata:
+        return {}
+    known = [Labelled() for _ in strata]
+    said = {}
+    for number in numbers:
+        while (have := sum(one.rows for one in known)) < number:
+            more = next_labels(strata, known, found.recall, min(_SHEET, number - have))
+            if not sum(more):
+                break  # all rows are known
+            known = oracle.label(concept, strata, known, more)
+        said[number] = audited_frequency(strata, known, found.recall)
+    return said
+
+
+def _graded(found: Sequence[AnchoredFrequency], observed: Observed) -> Answers:
+    estimate, lower, upper = np.array([(one.estimate, one.lower, one.upper) for one in found]).T
+    mentions = observed.mentions.sum(axis=1)
+    grades = tuple(grade_anchored(one, int(named)).level for one, named in zip(found, mentions, strict=True))
+    return Answers(estimate, lower, upper, grades)
 
 
 def all_estimators() -> tuple[Estimator, ...]:
@@ -204,5 +252,6 @@ def all_estimators() -> tuple[Estimator, ...]:
         Mentions(),
         MentionsBeyondChance(),
         Anchored(),
+        PooledAudits(),
         TwoWayAudit(),
     )

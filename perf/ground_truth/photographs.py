@@ -24,7 +24,7 @@ from .protocol import Case, LabelledImages, Observed, histograms_of
 SETS = ("caltech101", "pascal-sentences", "coco")
 # No caption of the others names these, and still some of the photographs may show them.
 PERHAPS_SHOWN = frozenset({"windsor chair", "ketch sailboat", "schooner", "pigeon", "electric guitar", "strawberry"})
-_DRAWS = 16
+_DRAWS = 6
 _SMALLEST, _LARGEST = 2, 20
 _NAMING = {
     "random": Captions((0.7, 0.7), 0.0, false_mentions=0.0),
