@@ -31,8 +31,8 @@ PLANS = {
     "elsewhere": WorldPlan(20_000, seed=24, exponent=1.5),
 }
 LARGE = {"large": WorldPlan(200_000, seed=25, exponent=2.0)}
-# As in the simulation, but that look-alikes, here whatever shows the concept of the nearest name, may be a thousand times
-# as many as what is looked for: one caption in a hundred takes one for the other.
+# As in the simulation, but that look-alikes, here whatever shows the concept of the nearest name, may be a thousand
+# times as many as what is looked for: one caption in a hundred takes one for the other.
 _NAMING = {
     name: replace(captions, look_alikes_named=0.01)
     for name, captions in {**KINDS, "many false mentions": Captions((0.3, 0.92), 0.5, false_mentions=1e-3)}.items()
