@@ -128,6 +128,8 @@ class SimulatedHistograms:
         known: Sequence[Labelled],
         more: Sequence[int],
         generator: np.random.Generator,
+        *,
+        captions: bool = True,
     ) -> list[Labelled]:
         """Label rows drawn at random from strata, without a mistake; give what is known afterwards.
 
@@ -141,11 +143,13 @@ class SimulatedHistograms:
             How many rows of each are to be labelled beyond those.
         generator
             Of the draws.
+        captions
+            False for strata of a corpus without captions, where those that name nothing hold every row.
         """
         labelled = []
         for stratum, before, number in zip(strata, known, more, strict=True):
             named = self.true_mentions[concept]
-            source = named if stratum.named else self.true_rows[concept] - named
+            source = named if stratum.named else self.true_rows[concept] - (named if captions else 0)
             true = int(source[stratum.first : stratum.last].sum()) - before.true
             others = stratum.rows - before.rows - true
             drawn = int(generator.hypergeometric(true, others, number)) if number else 0
