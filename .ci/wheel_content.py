@@ -14,6 +14,7 @@ DATA = (
     "tailwag/configs/models.toml",
     "tailwag/configs/known_names.toml",
     "tailwag/configs/release.toml",
+    "tailwag/configs/vocabulary.toml",
     "tailwag/configs/concepts/world.toml",
     "tailwag/retrieval/search_page.html",
     "tailwag/analysis/calibration/audit_page.html",
