@@ -31,6 +31,7 @@ from .anchored import Recall
 from .audit import AuditedFrequency, Labelled, audited_frequency, next_labels
 from .audit_rows import draw_rows
 from .calibrating import CalibratedFrequency, Calibration
+from .grades import grade_audited
 from .label_files import Answer, Label
 from .strata import Stratum, lay_strata
 
@@ -285,29 +286,27 @@ def begin_session(
 def corrected(one: AuditedConcept) -> CalibratedFrequency:
     """Give a concept's frequency: by labels where there are enough, else as it was without.
 
-    The grade is at best fragile where all labels say the same, since they do not tell where the concept ends.
+    The grade is that of `grade_audited`, and at best fragile where all labels say the same, since they do not tell
+    where the concept ends, and where people could not tell of more than a fifth of the rows.
     """
     if one.decided < FEWEST_LABELS:
         return replace(one.before, labels=one.decided, unsure=one.unsure)
     audited = one.estimate()
     yes = sum(answer == "yes" for answer in one.answers.values())
-    level, reasons = "sound", []
+    grade = grade_audited(audited)
+    more = []
     if yes in (0, one.decided):
-        reasons.append(f"all {one.decided} labels say {'yes' if yes else 'no'}")
+        more.append(f"all {one.decided} labels say {'yes' if yes else 'no'}")
     if one.unsure > one.decided / 4:
-        reasons.append(f"of {one.unsure} rows people could not tell")
-    if narrowness(audited.lower, audited.upper) > 1:
-        reasons.append("the interval is wider than a factor of four")
-    if reasons:
-        level = "fragile"
+        more.append(f"of {one.unsure} rows people could not tell")
     return replace(
         one.before,
         estimate=audited.estimate,
         lower=audited.lower,
         upper=audited.upper,
         method=f"audit of {one.decided} labels",
-        grade=level,
-        reasons=tuple(reasons),
+        grade="fragile" if more and grade.level == "sound" else grade.level,
+        reasons=(*grade.reasons, *more),
         labels=one.decided,
         unsure=one.unsure,
     )

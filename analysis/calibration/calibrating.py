@@ -27,6 +27,7 @@ from ...retrieval.counting.result import format_share, format_threshold
 from ...retrieval.prototypes import PrototypeSet
 from ...retrieval.records.saved_frequencies import format_rows
 from .anchored import AnchoredFrequency, AnchoredSettings, anchored_frequencies
+from .grades import grade_anchored, grade_count, grade_without_captions
 
 CAPTIONS = "captions"
 NOTHING = "none"
@@ -63,6 +64,8 @@ class CalibratedFrequency:
         A threshold, where it came from, and the rows at or above it, exactly.
     sensitivity
         By how much the natural logarithm of the count changes when the threshold rises by .01; at most 0.
+    count_grade
+        How far the raw count may be trusted by itself, and why; empty where no threshold was given.
     labels, unsure
         Rows that people labelled yes or no, and those they could not tell.
     """
@@ -86,6 +89,7 @@ class CalibratedFrequency:
     threshold_source: str
     count: int
     sensitivity: float
+    count_grade: str = ""
     labels: int = 0
     unsure: int = 0
 
@@ -125,7 +129,7 @@ class CalibratedFrequency:
                 sentence += (
                     f"; a threshold .01 higher would make it {100 * (1 - math.exp(self.sensitivity)):.0f} % smaller"
                 )
-            sentence += "."
+            sentence += f"; by itself it is {self.count_grade}." if self.count_grade else "."
         return sentence
 
 
@@ -168,7 +172,18 @@ class CalibratedFrequencies:
         import pyarrow as pa
 
         words = ("concept", "estimate", "lower", "upper", "method", "grade", "reasons", "threshold", "threshold_source")
-        numbers = ("count", "sensitivity", "rows", "mentions", "excess", "recall", "own_recall", "labels", "unsure")
+        numbers = (
+            "count",
+            "count_grade",
+            "sensitivity",
+            "rows",
+            "mentions",
+            "excess",
+            "recall",
+            "own_recall",
+            "labels",
+            "unsure",
+        )
         columns: dict[str, Any] = {
             "corpus": [one.corpus for one in self],
             "corpus_version": pa.array([one.corpus_version for one in self], pa.int64()),
@@ -361,8 +376,9 @@ def _frequency(
     assert result.histogram is not None and result.mention_histogram is not None
     known = captioned > 0
     threshold, number = float(result.thresholds[position, 0]), int(result.counts[position, 0])
-    level, reasons = _grade(anchored, captioned, number if is_given else None)
-    nan = float("nan")
+    mentions, nan = int(result.mention_histogram[position].sum()), float("nan")
+    grade = grade_anchored(anchored, mentions) if known else grade_without_captions(nan, result.rows)
+    raw = str(grade_count(number, anchored, grade)) if known and is_given else ""
     return CalibratedFrequency(
         concept=result.concepts[position],
         recipe=result.recipes[position],
@@ -371,12 +387,12 @@ def _frequency(
         lower=min(anchored.lower, result.rows) if known else nan,
         upper=min(anchored.upper, result.rows) if known else nan,
         method=CAPTIONS if known else NOTHING,
-        grade=level,
-        reasons=reasons,
+        grade=grade.level,
+        reasons=grade.reasons,
         rows=result.rows,
         corpus=result.corpus,
         corpus_version=result.corpus_version,
-        mentions=int(result.mention_histogram[position].sum()),
+        mentions=mentions,
         excess=anchored.excess.excess,
         recall=anchored.recall.share,
         own_recall=anchored.recall.own,
@@ -384,26 +400,5 @@ def _frequency(
         threshold_source=result.threshold_sources[position],
         count=number,
         sensitivity=sensitivity(result.histogram[position], threshold),
+        count_grade=raw,
     )
-
-
-def _grade(one: AnchoredFrequency, captioned: int, number: int | None) -> tuple[str, tuple[str, ...]]:
-    """Grade by the rules of the study."""
-    if not captioned:
-        return "unsupported", ("the corpus has no captions",)
-    mentions = one.excess.mentions
-    chance = one.excess.background * one.excess.rows
-    if one.excess.excess < 10:
-        return "unsupported", (f"only {one.excess.excess:.0f} mentions are more than chance",)
-    if one.excess.excess < 30 and chance > mentions / 2:
-        return "unsupported", ("most of its few mentions are chance",)
-    reasons = []
-    if one.purest is not None and one.purest.rate < 0.4:
-        reasons.append(f"only {one.purest.rate:.0%} of its most similar rows name it: impure or seldom named")
-    if one.excess.excess < 30:
-        reasons.append(f"only {one.excess.excess:.0f} mentions are more than chance")
-    if chance > mentions / 2:
-        reasons.append("most of its mentions are chance")
-    if number is not None and abs(math.log10((number + 0.5) / (one.estimate + 0.5))) > 0.3:
-        reasons.append("the raw count is more than twice as far off or less than half")
-    return ("fragile" if reasons else "sound"), tuple(reasons)
