@@ -31,6 +31,8 @@ _SLOPE, _SLOPE_DEVIATION, _DEPARTURE = 0.2, 0.3, 0.25
 # had no say.
 _RECALL_DEVIATION, _OTHERS_RECALL_DEVIATION = 0.5, 1.2
 _LOWEST = -2.5
+# An audit that stops when its interval is narrow looks again and again; with fewer labels a lucky draw could end it.
+FEWEST_TO_STOP = 30
 _DRAWS = 4_000
 _DRAWS_FOR_CHOICE = 500
 
@@ -133,6 +135,31 @@ def audited_frequency(
     return AuditedFrequency(
         float(estimate), float(lower), float(upper), int(seen.sum()), int(true.sum()), total, shares, beside
     )
+
+
+def is_narrow_enough(audited: AuditedFrequency, factor: float) -> bool:
+    """May the audit stop: is the upper end of the interval at most so many times the lower?
+
+    Parameters
+    ----------
+    audited
+        What is known after a round of labels.
+    factor
+        The width that is asked for, above 1.
+
+    Raises
+    ------
+    BadInput
+        For a factor that no interval can reach.
+
+    Notes
+    -----
+    Looking after each round costs a posterior nothing as long as its prior is right; that it is right enough is
+    simulated in the tests, with at least 30 labels before the first stop.
+    """
+    if not factor > 1:
+        raise BadInput(f"an interval cannot be narrower than a factor of {factor:g}: ask for more than 1")
+    return audited.labels >= FEWEST_TO_STOP and 0 < audited.upper <= factor * audited.lower
 
 
 def next_labels(
