@@ -11,7 +11,12 @@ import numpy as np
 
 from tailwag.analysis.calibration.anchored import AnchoredFrequency, anchored_frequencies
 from tailwag.analysis.calibration.audit import AuditedFrequency, Labelled, audited_frequency, next_labels
-from tailwag.analysis.calibration.grades import grade_anchored, grade_audited
+from tailwag.analysis.calibration.audit_by_similarity import (
+    frequency_by_similarity,
+    lay_bands,
+    next_labels_by_similarity,
+)
+from tailwag.analysis.calibration.grades import grade_anchored, grade_audited, grade_without_captions
 from tailwag.analysis.calibration.pooling import pool_audits
 from tailwag.analysis.calibration.strata import Stratum, lay_strata
 from tailwag.retrieval.counting.bins import counts_at_edges
@@ -23,6 +28,8 @@ AUDITS = (30, 60, 200)
 _SHEET = 15
 # Photographs' captions name .65 of what they show: the study's constant.
 _USUAL_RECALL = 0.65
+# An audit of a few hundred rows may as well look at all of them.
+_LEAST_ROWS = 500
 # Pooled audits: so many concepts get labels, of those with so many mentions beyond chance.
 _AUDITED, _FEWEST_MENTIONS = 8, 30
 
@@ -34,6 +41,7 @@ MENTIONS = "mentions"
 PLAIN_CAPTIONS = "mentions beyond chance / .65"
 ANCHORED = "anchored"
 AUDIT = "two-way audit"
+BY_SIMILARITY = "audit by similarity alone"
 POOLED = "anchored, eight other concepts audited"
 
 
@@ -187,6 +195,39 @@ class TwoWayAudit:
         return {number: Answers(*values, tuple(grades[number])) for number, values in said.items()}
 
 
+class AuditBySimilarity:
+    """Labels from bands of similarity, as if there were no captions."""
+
+    name = BY_SIMILARITY
+
+    def __init__(self, labels: tuple[int, ...] = AUDITS[1:]) -> None:
+        self.labels = labels
+
+    def suits(self, observed: Observed) -> bool:
+        """Where labels are few beside rows."""
+        return int(observed.rows[0].sum()) >= _LEAST_ROWS
+
+    def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
+        """Ask in sheets, and estimate at each number of labels."""
+        concepts = len(observed.names)
+        said = {number: np.full((3, concepts), np.nan) for number in self.labels}
+        grades: dict[int, list[str]] = {number: [] for number in self.labels}
+        for concept in range(concepts):
+            bands = lay_bands(observed.rows[concept])
+            known = [Labelled() for _ in bands]
+            for number in self.labels:
+                while (have := sum(one.rows for one in known)) < number:
+                    more = next_labels_by_similarity(bands, known, min(_SHEET, number - have))
+                    if not sum(more):
+                        break  # all rows are known
+                    known = oracle.label(concept, bands, known, more, captions=False)
+                done = frequency_by_similarity(bands, known)
+                said[number][:, concept] = done.estimate, done.lower, done.upper
+                rows = int(observed.rows[concept].sum())
+                grades[number].append(grade_without_captions(done.estimate, rows, labels=done.labels).level)
+        return {number: Answers(*values, tuple(grades[number])) for number, values in said.items()}
+
+
 class PooledAudits:
     """No label for the concept, but audits of some others of the corpus: what they teach is taken over."""
 
@@ -254,4 +295,5 @@ def all_estimators() -> tuple[Estimator, ...]:
         Anchored(),
         PooledAudits(),
         TwoWayAudit(),
+        AuditBySimilarity(),
     )

@@ -85,11 +85,17 @@ class Oracle:
         self.given = np.zeros(len(self.known.rows), dtype=np.int64)
 
     def label(
-        self, concept: int, strata: Sequence[Stratum], before: Sequence[Labelled], more: Sequence[int]
+        self,
+        concept: int,
+        strata: Sequence[Stratum],
+        before: Sequence[Labelled],
+        more: Sequence[int],
+        *,
+        captions: bool = True,
     ) -> list[Labelled]:
         """Label rows drawn at random from strata, without a mistake; give what is known afterwards."""
         self.given[concept] += sum(more)
-        return self.known.label(concept, strata, before, more, self.generator)
+        return self.known.label(concept, strata, before, more, self.generator, captions=captions)
 
     def of_others(self, concept: int) -> tuple[np.ndarray, np.ndarray]:
         """Give the rows by similarity and the truth of all the other concepts: (C - 1, BINS) and (C - 1,)."""

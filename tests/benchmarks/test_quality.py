@@ -168,9 +168,17 @@ def test_the_targets_tell_a_shortfall_as_it_is():
     missed = [answered(1000, 2000.0, rows=10_000, lower=1500.0, upper=2500.0, case=case) for case in range(9, 12)]
     hindsight = [answered(1000, 4000.0, estimator=estimators.IN_HINDSIGHT, grade="") for _ in range(3)]
     table = tables.targets([*good, *missed, *hindsight], ["simulation"], ["simulation"])
-    reached = {row[0]: row[3] for row in table.rows}
-    assert reached["no labels, captions, ≥ 1e-4, graded sound"] == ".00 (p90 .30), 12 concepts"
-    assert reached["coverage of 95 % intervals, graded sound, no labels"] == "75 %"
+    reached = {row[0]: row[3:] for row in table.rows}
+    assert reached["no labels, captions, ≥ 1e-4, graded sound: error"] == ["simulation .000 (p90 .30)", "aim"]
+    assert reached["coverage of 95 % intervals, graded sound, no labels"] == ["simulation 75 %", "short"]
+    assert reached["30 two-way labels, ≥ 1e-4: error"] == ["–", "–"]
+
+
+def test_the_verdict_is_that_of_the_worst_corpus():
+    easy = [answered(1000, 1000.0, rows=10_000, lower=900.0, upper=1100.0, case=case) for case in range(9)]
+    hard = [answered(1000, 1220.0, rows=10_000, lower=900.0, upper=1100.0, corpus="world") for _ in range(3)]
+    row = tables.targets([*easy, *hard], ["simulation", "world"], ["simulation"]).rows[0]
+    assert row[3:] == ["simulation .000 (p90 .00); world .086 (p90 .09)", "at least"]
 
 
 def test_answers_come_back_as_they_were_saved(tmp_path):
@@ -185,7 +193,7 @@ def test_a_quick_run_writes_the_table_and_nothing_into_the_repository(tmp_path, 
     assert quality.main(["--quick", "--only", "simulation", "--cache", str(tmp_path)]) == 0
     assert {path.name: path.stat().st_mtime_ns for path in results.iterdir()} == before
     table = json.loads((tmp_path / "quality.json").read_text("utf-8"))["table"]
-    assert table["headings"][3] == "reached" and len({len(row) for row in table["rows"]}) == 1
+    assert table["headings"][3] == "reached on each corpus" and len({len(row) for row in table["rows"]}) == 1
     assert "30 two-way labels" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         quality.main(["--only", "sea", "--cache", str(tmp_path)])
