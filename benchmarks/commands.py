@@ -95,4 +95,7 @@ def _print(done: Demo, report: object, as_json: bool) -> None:
         click.echo(f"Counts against the truth ({done.truth_source}): {done.count_agreement}.")
     if done.estimate_agreement:
         click.echo(f"Counts over the thresholds' recall: {done.estimate_agreement}.")
+    if done.frequency_agreement:
+        click.echo(f"Frequencies corrected by captions, without a label: {done.frequency_agreement}.")
+        click.echo(f"The truth is inside {done.inside()} of {len(done.counts)} of their 95 % intervals.")
     click.echo(f"Report: {report}")

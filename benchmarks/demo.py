@@ -21,6 +21,7 @@ from tailwag.errors import BadInput
 from tailwag.progress import progress
 
 from ..analysis.agreement import Agreement, compare_with_truth
+from ..analysis.calibration.calibrating import calibrate
 from ..embed.corpus import Corpus
 from ..embed.database import Database
 from ..embed.encoder import Encoder
@@ -39,6 +40,7 @@ from .world.truth import read_plan, true_counts
 Say = Callable[[str], None]
 _THRESHOLDS = MODEL_FOLDER / "thresholds.csv"
 _PICTURES = 24
+_CORRECTED = ("frequency", "lower", "upper", "grade")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class ConceptCount:
         The count over the share of true images that the threshold lets through; None where that share is not known.
     truth
         How many images truly show the concept; None where nobody knows.
+    frequency, lower, upper, grade
+        How many images show the concept by the captions, without a label, with a 95 % interval, and how far to trust
+        that; None where it was not estimated.
     """
 
     concept: str
@@ -59,6 +64,10 @@ class ConceptCount:
     count: int
     estimate: float | None = None
     truth: int | None = None
+    frequency: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    grade: str | None = None
 
 
 @dataclass
@@ -76,12 +85,22 @@ class Demo:
     count_result: CountResult | None = None
     count_agreement: Agreement | None = None
     estimate_agreement: Agreement | None = None
+    frequency_agreement: Agreement | None = None
     found: SearchResult | None = None
     steps: list[tuple[str, float]] = field(default_factory=list)
+
+    def inside(self) -> int:
+        """Count the concepts whose interval holds the truth."""
+        return sum(
+            each.lower <= each.truth <= each.upper
+            for each in self.counts
+            if each.truth is not None and each.lower is not None and each.upper is not None
+        )
 
     def summary(self) -> dict[str, Any]:
         """Give what was found as plain values, for JSON."""
         agreements = {"counts": self.count_agreement, "estimates": self.estimate_agreement}
+        agreements["frequencies"] = self.frequency_agreement
         return {
             "rows": len(self.corpus),
             "failures": self.failures,
@@ -125,9 +144,12 @@ def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say, device: 
     table = read_threshold_table(_THRESHOLDS)
     table.require_space(demo.corpus.space)
     chosen = match_thresholds(table, concepts.names)
+    wanted = concepts.select(chosen.names)
     with _step(f"counting {len(concepts)} concepts in one pass", steps, say):
-        prototypes = prototypes_from_texts(concepts.select(chosen.names), encoder)
+        prototypes = prototypes_from_texts(wanted, encoder)
         demo.count_result = count(demo.corpus, CountQuery(prototypes, chosen.thresholds, "image", chosen.sources))
+    with _step("correcting the counts by captions", steps, say):
+        calibrated = calibrate(demo.corpus, wanted, prototypes)
     truth = true_counts(folder / "world")
     recall = _recalls(_THRESHOLDS)
     family = {concept.name: concept.family or "" for concept in concepts}
@@ -139,8 +161,12 @@ def run_world_demo(folder: Path, plan: WorldPlan, query: str, say: Say, device: 
             each.count,
             min(each.count / recall[each.concept], each.rows),
             truth[each.concept],
+            one.estimate,
+            one.lower,
+            one.upper,
+            one.grade,
         )
-        for each in demo.count_result
+        for each, one in zip(demo.count_result, calibrated, strict=True)
     ]
     demo.threshold_source = f"per concept, {chosen.sources[0]}"
     demo.truth_source = "what the program drew"
@@ -205,10 +231,11 @@ def write_counts(demo: Demo, path: Path) -> None:
     """Write the demo's table as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["concept", "family", "threshold", "count", "estimate", "truth"])
+        writer.writerow(["concept", "family", "threshold", "count", "estimate", "truth", *_CORRECTED])
         for each in demo.counts:
             estimate = "" if each.estimate is None else f"{each.estimate:.1f}"
-            writer.writerow([each.concept, each.family, each.threshold, each.count, estimate, each.truth])
+            corrected = [getattr(each, name) for name in _CORRECTED]
+            writer.writerow([each.concept, each.family, each.threshold, each.count, estimate, each.truth, *corrected])
 
 
 def _embed_and_index(
@@ -243,6 +270,9 @@ def _compare_and_search(demo: Demo, encoder: Encoder, query: str, say: Say) -> D
             demo.estimate_agreement = compare_with_truth(
                 np.array([each.estimate for each in known], dtype=float), truth
             )
+        if all(each.frequency is not None for each in known):
+            frequencies = np.array([each.frequency for each in known], dtype=float)
+            demo.frequency_agreement = compare_with_truth(frequencies, truth)
     with _step(f"looking for “{query}”", demo.steps, say):
         prototypes = prototypes_from_texts(query_concepts(query, "{}"), encoder)
         demo.found = search(demo.corpus, prototypes, _PICTURES, index=open_index(demo.corpus, "image"))

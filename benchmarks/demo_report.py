@@ -39,6 +39,7 @@ def write_report(demo: Demo, path: Path) -> None:
         rows=f"{len(demo.corpus):,}",
         agreements=_facts(demo),
         figure=to_svg(figure) if figure is not None else "",
+        sides=_sides(known) if demo.frequency_agreement else [],
         figure_text=_figure_text(demo, known),
         estimates=all(each.estimate is not None for each in demo.counts),
         families=any(each.family for each in demo.counts),
@@ -72,13 +73,35 @@ def _figure(demo: Demo, known: list[ConceptCount]) -> Figure:
     )
 
 
+def _sides(known: list[ConceptCount]) -> list[dict[str, str]]:
+    """Draw raw counts and corrected frequencies against the truth, to stand side by side."""
+    drawn = []
+    for title, values in (
+        ("raw count", [each.count for each in known]),
+        ("corrected frequency", [each.frequency or 0.0 for each in known]),
+    ):
+        figure = counted_against_true(
+            np.array(values),
+            np.array([each.truth for each in known]),
+            [each.concept for each in known],
+            [each.family for each in known],
+            counted_label=title,
+        )
+        drawn.append({"title": title, "svg": to_svg(figure)})
+    return drawn
+
+
 def _shown(each: ConceptCount) -> float:
     return each.count if each.estimate is None else each.estimate
 
 
 def _facts(demo: Demo) -> list[dict[str, str]]:
     facts = []
-    for name, agreement in (("counts", demo.count_agreement), ("estimates", demo.estimate_agreement)):
+    for name, agreement in (
+        ("raw counts", demo.count_agreement),
+        ("estimates", demo.estimate_agreement),
+        ("corrected frequencies", demo.frequency_agreement),
+    ):
         if agreement is not None:
             facts += [
                 {"value": f"{agreement.spearman:.3f}", "what": f"Spearman's ρ of {name} with the truth"},

@@ -136,3 +136,14 @@ def test_without_labels_everyday_things_are_counted_and_no_truth_is_claimed(tmp_
 )
 def test_options_that_do_not_go_together_are_refused(arguments):
     assert run(*arguments).exit_code == 2
+
+
+def test_raw_counts_and_corrected_frequencies_stand_side_by_side_with_the_truth(world_demo):
+    folder, summary = world_demo
+    page = (folder / "report.html").read_text()
+    assert "<figcaption>raw count</figcaption>" in page and "<figcaption>corrected frequency</figcaption>" in page
+    inside = sum(each["lower"] <= each["truth"] <= each["upper"] for each in summary["concepts"])
+    assert f"{inside} of {len(summary['concepts'])} of the 95" in page
+    assert inside > 0.9 * len(summary["concepts"])
+    agreement = summary["agreement"]
+    assert agreement["frequencies"]["median_error"] < agreement["counts"]["median_error"] / 2
