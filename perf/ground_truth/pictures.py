@@ -28,7 +28,7 @@ _FEWEST = 5
 
 def draw_errors(answered: Sequence[Answered], corpora: Sequence[str]) -> Figure:
     """Draw the median error of each estimator by decade, a panel a corpus."""
-    figure = Figure(figsize=(4.6 * len(corpora), 3.8), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(corpora), 4.2), layout="constrained")
     for axes, corpus in zip(np.atleast_1d(figure.subplots(1, len(corpora), sharey=True)), corpora, strict=True):
         for name, labels, title, colour, line in _LINES:
             decades, scores = _by_decade(chosen(answered, corpora=[corpus], estimator=name, labels=labels))
@@ -41,13 +41,13 @@ def draw_errors(answered: Sequence[Answered], corpora: Sequence[str]) -> Figure:
     first.set_ylabel("median |log10 error|")
     first.set_yticks([0.01, 0.03, 0.1, 0.3, 1], [".01", ".03", ".1 (×1.26)", ".3 (×2)", "1 (×10)"])
     first.minorticks_off()
-    figure.axes[-1].legend(frameon=False, fontsize=8)
+    figure.legend(*first.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 
 def draw_coverage(answered: Sequence[Answered], corpora: Sequence[str]) -> Figure:
     """Draw how often 95 % intervals hold the truth by decade, a panel a corpus."""
-    figure = Figure(figsize=(4.6 * len(corpora), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(corpora), 3.6), layout="constrained")
     for axes, corpus in zip(np.atleast_1d(figure.subplots(1, len(corpora), sharey=True)), corpora, strict=True):
         axes.axhspan(90, 98, color="#8883", linewidth=0)
         axes.axhline(95, color="#666", linewidth=1)
@@ -66,7 +66,8 @@ def draw_coverage(answered: Sequence[Answered], corpora: Sequence[str]) -> Figur
         axes.set(ylim=(50, 101), title=corpus)
         _prevalence_axis(axes)
     figure.axes[0].set_ylabel("intervals that hold the truth, %")
-    figure.axes[-1].legend(frameon=False, fontsize=8, loc="lower left")
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     return figure
 
 
@@ -125,7 +126,8 @@ def _by_decade(answered: Sequence[Answered]) -> tuple[list[int], list[Score]]:
 
 def _prevalence_axis(axes: Axes) -> None:
     axes.set_xlabel("share of images that show it")
-    axes.set_xticks(range(-6, 0), [f"1e{decade}" for decade in range(-6, 0)])
+    low = min((min(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) > 2), default=-6)
+    axes.set_xticks(range(int(low), 1), [f"1e{decade}" if decade else "1" for decade in range(int(low), 1)])
     axes.grid(color="#8883", linewidth=0.6)
 
 

@@ -16,6 +16,8 @@ from .scoring import FRAGILE, SOUND, UNSUPPORTED, Answered, Score, chosen, score
 _COMMON = (-1, -2, -3, -4)
 # Fewer true rows than this and the least mistake is a factor: a decade of these says nothing of a method.
 _FEWEST_ANSWERS = 5
+# A corpus with fewer concepts than this is shown, and not judged by.
+_FEWEST_JUDGED = 20
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def targets(answered: Sequence[Answered], reported: Sequence[str], both: Sequenc
                 _parts(group, reported),
                 lambda own: abs(score(own).coverage - 0.95),
                 (0.05, 0.02),
-                lambda own: f"{100 * score(own).coverage:.0f} %",
+                lambda own: f"{100 * score(own).coverage:.1f} % of {len(own):,}",
                 written=("90–98 %", "93–97 %"),
             )
         )
@@ -153,10 +155,11 @@ def _target(
     write = write or (lambda own: number(value(own), 3))
     sign = -1.0 if greater else 1.0
     least, aim = (sign * one for one in wanted)
-    worst = max((sign * value(own) for _, own in parts), default=float("nan"))
+    judged = [own for _, own in parts if len(own) >= _FEWEST_JUDGED]
+    worst = max((sign * value(own) for own in judged), default=float("nan"))
     # Limits of coverage lie unevenly about 95 %, and are given by hand.
     if title.startswith("coverage"):
-        shares = [score(own).coverage for _, own in parts]
+        shares = [score(own).coverage for own in judged]
         reached = [all(low <= one <= high for one in shares) for low, high in ((0.93, 0.97), (0.90, 0.98))]
         verdict = "–" if not shares else "aim" if reached[0] else "at least" if reached[1] else "short"
     else:

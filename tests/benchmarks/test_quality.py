@@ -164,21 +164,22 @@ def test_a_score_counts_errors_coverage_and_grades_by_hand():
 
 
 def test_the_targets_tell_a_shortfall_as_it_is():
-    good = [answered(1000, 1000.0, rows=10_000, lower=900.0, upper=1100.0, case=case) for case in range(9)]
-    missed = [answered(1000, 2000.0, rows=10_000, lower=1500.0, upper=2500.0, case=case) for case in range(9, 12)]
+    good = [answered(1000, 1000.0, rows=10_000, lower=900.0, upper=1100.0, case=case) for case in range(18)]
+    missed = [answered(1000, 2000.0, rows=10_000, lower=1500.0, upper=2500.0, case=case) for case in range(18, 24)]
     hindsight = [answered(1000, 4000.0, estimator=estimators.IN_HINDSIGHT, grade="") for _ in range(3)]
     table = tables.targets([*good, *missed, *hindsight], ["simulation"], ["simulation"])
     reached = {row[0]: row[3:] for row in table.rows}
     assert reached["no labels, captions, ≥ 1e-4, graded sound: error"] == ["simulation .000 (p90 .30)", "aim"]
-    assert reached["coverage of 95 % intervals, graded sound, no labels"] == ["simulation 75 %", "short"]
+    assert reached["coverage of 95 % intervals, graded sound, no labels"] == ["simulation 75.0 % of 24", "short"]
     assert reached["30 two-way labels, ≥ 1e-4: error"] == ["–", "–"]
 
 
-def test_the_verdict_is_that_of_the_worst_corpus():
-    easy = [answered(1000, 1000.0, rows=10_000, lower=900.0, upper=1100.0, case=case) for case in range(9)]
-    hard = [answered(1000, 1220.0, rows=10_000, lower=900.0, upper=1100.0, corpus="world") for _ in range(3)]
-    row = tables.targets([*easy, *hard], ["simulation", "world"], ["simulation"]).rows[0]
-    assert row[3:] == ["simulation .000 (p90 .00); world .086 (p90 .09)", "at least"]
+def test_the_verdict_is_that_of_the_worst_corpus_with_concepts_enough():
+    easy = [answered(1000, 1000.0, rows=10_000, lower=900.0, upper=1100.0, case=case) for case in range(18)]
+    hard = [answered(1000, 1220.0, rows=10_000, lower=900.0, upper=1100.0, corpus="world") for _ in range(20)]
+    few = [answered(1000, 9000.0, rows=10_000, corpus="photographs") for _ in range(19)]
+    row = tables.targets([*easy, *hard, *few], ["simulation", "world", "photographs"], ["simulation"]).rows[0]
+    assert row[3:] == ["simulation .000 (p90 .00); world .086 (p90 .09); photographs .954 (p90 .95)", "at least"]
 
 
 def test_answers_come_back_as_they_were_saved(tmp_path):
