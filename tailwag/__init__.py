@@ -33,6 +33,7 @@ _PUBLIC = {
     "search": "tailwag.retrieval.search",
     "estimate": "tailwag.retrieval.estimates",
     "Sketch": "tailwag.retrieval.estimates",
+    "calibrate": "tailwag.analysis.calibration.calibrating",
 }
 
 __all__ = ["TailwagError", "__version__"]

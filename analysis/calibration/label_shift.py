@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 
 from tailwag.errors import BadInput
 
-_MOST_STEPS = 1000
+_MOST_STEPS = 20_000
 _STILL = 1e-8
 
 
@@ -103,6 +103,11 @@ def estimate_priors(probabilities: np.ndarray, priors: np.ndarray) -> np.ndarray
     numpy.ndarray
         (C,) shares, summing to 1.
 
+    Raises
+    ------
+    BadInput
+        When shapes or priors do not fit, or the shares do not settle.
+
     Notes
     -----
     Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities",
@@ -125,7 +130,10 @@ def estimate_priors(probabilities: np.ndarray, priors: np.ndarray) -> np.ndarray
         if np.abs(renewed - shares).max() < _STILL:
             return renewed
         shares = renewed
-    return shares
+    raise BadInput(
+        f"the shares of {len(priors)} classes have not settled after {_MOST_STEPS:,} steps: their probabilities hardly "
+        "differ; leave out classes that look alike"
+    )
 
 
 def adjust_counts(shares: np.ndarray, confusion: np.ndarray) -> np.ndarray:

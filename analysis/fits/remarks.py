@@ -5,13 +5,22 @@ Not here: flags of the published figure alone (`published.py`), flags of what co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from .numbers import Flag
 from .one_model import ModelFit
 from .sensitivity import cut_flags
+
+
+def grade_flags(grades: Sequence[str]) -> Iterator[Flag]:
+    """Say how many of the points have a frequency that its own grade warns of; nothing where none is graded."""
+    for grade in ("unsupported", "fragile"):
+        number = sum(one == grade for one in grades)
+        if number:
+            severity = "warning" if grade == "unsupported" else "note"
+            yield Flag(severity, f"{number:,} of {len(grades):,} points have a frequency that is graded {grade}")
 
 
 def model_flags(fit: ModelFit, repeated: Mapping[str, str]) -> Iterator[Flag]:

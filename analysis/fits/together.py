@@ -20,7 +20,7 @@ from .numbers import Flag, Number, of_cell
 from .one_model import ModelFit, fit_model
 from .over_models import numbers_over_models
 from .published import PublishedFit
-from .remarks import model_flags
+from .remarks import grade_flags, model_flags
 from .rows import model_numbers
 from .settings import FitSettings, procedure_name
 
@@ -138,7 +138,8 @@ def fit_points(
         for each in models
         for flag in each.flags
     ]
-    ordered = sorted(dict.fromkeys([*flags, *over_flags]), key=lambda flag: flag.severity != "warning")
+    flags += [*over_flags, *grade_flags(list(once["grade"]))]
+    ordered = sorted(dict.fromkeys(flags), key=lambda flag: flag.severity != "warning")
     return Fits(
         pretraining=pretraining,
         side=side,

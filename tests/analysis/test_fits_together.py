@@ -116,6 +116,17 @@ def test_those_known_of_some_concepts_rest_on_these_and_say_so():
         assert text in warnings(fits)
 
 
+def test_grades_of_frequencies_are_carried_into_the_fit():
+    points = made()
+    assert "graded" not in " ".join(flag.text for flag in fit_points(points).flags)
+    points.table["grade"] = ["unsupported"] * 3 + ["fragile"] * 2 + ["sound"] * (len(points) - 5)
+    told = {flag.text: flag.severity for flag in fit_points(points).flags if "graded" in flag.text}
+    assert told == {
+        f"3 of {len(points)} points have a frequency that is graded unsupported": "warning",
+        f"2 of {len(points)} points have a frequency that is graded fragile": "note",
+    }
+
+
 def test_one_test_set_has_no_slope_between_and_says_so():
     fits = fit_points(made(models=("one",), tasks=("birds",)), QUICK)
     own = numbers(fits, "one")
