@@ -113,7 +113,9 @@ def audited_frequency(
     being named. The log odds follow a line over similarity, fitted draw by draw to what the audit found in the zone,
     with the recall of captions alone and the usual prominence as its priors, and depart from it a little.
     """
-    _check(strata, labels)
+    if not strata:
+        raise BadInput("nothing names the concept: captions cannot guide an audit; give it synonyms")
+    check_labels(strata, labels)
     generator = np.random.default_rng(seed)
     named = np.array([one.named for one in strata])
     shares = np.empty((draws, len(strata)))
@@ -274,9 +276,14 @@ def _interpolation(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(wanted, known[order], unit[one][order]) for one in range(len(known))])
 
 
-def _check(strata: Sequence[Stratum], labels: Sequence[Labelled]) -> None:
-    if not strata:
-        raise BadInput("nothing names the concept: captions cannot guide an audit; give it synonyms")
+def check_labels(strata: Sequence[Stratum], labels: Sequence[Labelled]) -> None:
+    """Refuse labels that cannot be those of the strata: another number, or more than there are rows.
+
+    Raises
+    ------
+    BadInput
+        Naming what does not fit.
+    """
     if len(strata) != len(labels):
         raise BadInput(f"{len(labels)} counts of labels do not fit {len(strata)} strata")
     for stratum, known in zip(strata, labels, strict=True):

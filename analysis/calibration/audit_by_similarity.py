@@ -14,7 +14,7 @@ from scipy import special
 
 from tailwag.errors import BadInput
 
-from .audit import AuditedFrequency, Labelled
+from .audit import AuditedFrequency, Labelled, check_labels
 from .excess import from_the_top
 from .strata import Stratum
 
@@ -107,11 +107,7 @@ def frequency_by_similarity(
     """
     if not bands:
         raise BadInput("a corpus without rows has nothing to audit")
-    if len(bands) != len(labels):
-        raise BadInput(f"{len(labels)} counts of labels do not fit {len(bands)} bands")
-    for band, known in zip(bands, labels, strict=True):
-        if not 0 <= known.true <= known.rows <= band.rows:
-            raise BadInput(f"{known.true} of {known.rows} labels cannot come from a band of {band.rows} rows")
+    check_labels(bands, labels)
     generator = np.random.default_rng(seed)
     distance, rows = np.array([one.distance for one in bands]), np.array([one.rows for one in bands])
     seen, true = (np.array([getattr(one, field) for one in labels]) for field in ("rows", "true"))

@@ -1,4 +1,4 @@
-"""Intervals of two-way audits hold the truth as often as they say: with fixed seeds, none of which chose a constant."""
+"""Intervals of two-way audits hold the truth as often as they say, on seeds that chose no constant of the estimators."""
 
 from __future__ import annotations
 
