@@ -1,4 +1,4 @@
-"""Intervals of two-way audits hold the truth as often as they say, on seeds that chose no constant of the estimators."""
+"""Intervals of two-way audits hold the truth as often as they say, on seeds that chose no constant of a model."""
 
 from __future__ import annotations
 
