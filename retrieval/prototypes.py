@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .concepts import Concept, ConceptSet, open_templates, texts_for
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Plain ones are of length 1; centred ones (`centring.py`) have a vocabulary's mean taken off. Thresholds of one kind
+# mean nothing for the other.
+PrototypeKind = Literal["plain", "centred"]
 # A unit vector rounded to float16 may come out a little longer than 1; exact counting rests on no more than this.
 MAX_LENGTH = 1.001
 # A mean of unit vectors shorter than this has no direction worth the name: the texts contradict each other.

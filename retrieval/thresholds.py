@@ -1,4 +1,4 @@
-"""Reading thresholds: a list of numbers, a CSV with one a concept, or the ladder that is tried when none is given.
+"""Reading and writing thresholds: numbers, a CSV with one a concept, or the ladder that is tried when none is given.
 
 Not here: choosing a threshold from labels (`analysis`), comparing with it (`counting`).
 """
@@ -6,9 +6,11 @@ Not here: choosing a threshold from labels (`analysis`), comparing with it (`cou
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,11 +19,13 @@ from tailwag.errors import BadInput, NotFound, SpaceMismatch
 from ..embed.space import Space
 from .concepts import fold, is_file, refuse
 from .counting import check_thresholds
+from .prototypes import PrototypeKind
 
 # -1, -0.99, … 1: one pass answers them all.
 LADDER = np.arange(-100, 101) / 100
 # Lines of the ladder that are shown.
 _MOST_RUNGS = 12
+_KINDS: tuple[PrototypeKind, ...] = get_args(PrototypeKind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class ThresholdTable:
         Where each threshold came from: the file's own ``source``, or the file's name.
     spaces
         Fingerprint of the space each threshold holds in; empty where the file does not say.
+    kinds
+        The kind of prototype each holds for; plain where the file does not say.
     """
 
     path: Path
@@ -47,6 +53,46 @@ class ThresholdTable:
     thresholds: np.ndarray
     sources: tuple[str, ...]
     spaces: tuple[str, ...]
+    kinds: tuple[PrototypeKind, ...]
+
+    @property
+    def kind(self) -> PrototypeKind:
+        """The kind of prototype that all of them hold for.
+
+        Raises
+        ------
+        BadInput
+            When they do not agree.
+        """
+        for concept, kind in zip(self.concepts, self.kinds, strict=True):
+            if kind != self.kinds[0]:
+                raise BadInput(
+                    f"{self.path} mixes kinds: the threshold of {self.concepts[0]!r} holds for {self.kinds[0]} "
+                    f"prototypes, that of {concept!r} for {kind} ones: put them into two files, and count twice"
+                )
+        return self.kinds[0]
+
+    def require_kind(self, kind: PrototypeKind, remedy: str) -> None:
+        """Refuse thresholds that were found for another kind of prototype: similarities to the two are of other sizes.
+
+        Parameters
+        ----------
+        kind
+            What is to be compared with them.
+        remedy
+            What to do otherwise, for the message.
+
+        Raises
+        ------
+        BadInput
+            Naming the first such concept.
+        """
+        for concept, own in zip(self.concepts, self.kinds, strict=True):
+            if own != kind:
+                raise BadInput(
+                    f"the threshold of {concept!r} in {self.path} holds for {own} prototypes, and these are {kind}: "
+                    f"{remedy}"
+                )
 
     def require_space(self, space: Space) -> None:
         """Refuse thresholds that were found in another space: they mean nothing here.
@@ -111,7 +157,7 @@ def read_thresholds(text: str) -> np.ndarray | ThresholdTable:
 
 
 def read_threshold_table(path: Path) -> ThresholdTable:
-    """Read a CSV with columns ``concept`` and ``threshold`` and, if they are there, ``space`` and ``source``.
+    """Read a CSV with columns ``concept`` and ``threshold`` and, if they are there, ``kind``, ``space``, ``source``.
 
     Raises
     ------
@@ -146,6 +192,8 @@ def read_threshold_table(path: Path) -> ThresholdTable:
                 mistakes.append(f"line {line}: the threshold of {concept!r} is {values[-1]:g}, not between -1 and 1")
         except ValueError:
             mistakes.append(f"line {line}: the threshold of {concept!r} is {row['threshold']!r}, not a number")
+        if _kind(row) not in _KINDS:
+            mistakes.append(f"line {line}: the kind of {concept!r} is {_kind(row)!r}, none of {', '.join(_KINDS)}")
     refuse(str(path), mistakes)
     return ThresholdTable(
         path,
@@ -153,7 +201,66 @@ def read_threshold_table(path: Path) -> ThresholdTable:
         np.array(values),
         tuple((row.get("source") or "").strip() or path.name for _, row in rows),
         tuple((row.get("space") or "").strip() for _, row in rows),
+        tuple(kind for _, row in rows for kind in _KINDS if kind == _kind(row)),
     )
+
+
+def write_threshold_table(
+    path: Path,
+    concepts: Sequence[str],
+    thresholds: np.ndarray,
+    *,
+    space: Space,
+    kind: PrototypeKind,
+    sources: Sequence[str] | str,
+    more: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
+    """Write a CSV that `read_threshold_table` reads, under another name first.
+
+    Parameters
+    ----------
+    path
+        The file.
+    concepts
+        C names, all different.
+    thresholds
+        (C,) float64; every bit is kept, since a threshold lies between two neighbouring similarities.
+    space, kind
+        What they hold for.
+    sources
+        Where each came from, or one text for all.
+    more
+        Further columns by name, C values each, for people: hits, recall.
+
+    Raises
+    ------
+    BadInput
+        When a column has another length than the concepts.
+    """
+    size = len(concepts)
+    told = [sources] * size if isinstance(sources, str) else list(sources)
+    columns: dict[str, Sequence[Any]] = {
+        "concept": concepts,
+        "threshold": [repr(float(one)) for one in np.asarray(thresholds, np.float64).reshape(-1)],
+        "kind": [kind] * size,
+        "space": [space.fingerprint] * size,
+        "source": told,
+        **(more or {}),
+    }
+    for name, values in columns.items():
+        if len(values) != size:
+            raise BadInput(f"{len(values)} values of {name!r} are not one for each of the {size} concepts")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+        unfinished.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}): pass another path") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def match_thresholds(table: ThresholdTable, names: Sequence[str]) -> MatchedThresholds:
@@ -200,3 +307,7 @@ def telling_rungs(counts: np.ndarray, rows: int) -> np.ndarray:
     first = int(np.argmax(counts < rows / 2)) if (counts < rows / 2).any() else 0
     last = int(np.argmax(counts == 0)) if (counts == 0).any() else len(counts) - 1
     return np.unique(np.linspace(first, max(first, last), _MOST_RUNGS).round().astype(int))
+
+
+def _kind(row: Mapping[str, str | None]) -> str:
+    return (row.get("kind") or "").strip() or "plain"
