@@ -28,6 +28,9 @@ class Reason(StrEnum):
     EMPTY_SHARD = "empty shard"
     TRUNCATED_SHARD = "truncated shard"
     EMBEDDING_NOT_FINITE = "embedding not finite"
+    EMBEDDING_ZERO = "embedding zero"
+    EMBEDDING_OFF_UNIT = "embedding off unit length"
+    NO_KEY = "no key"
 
 
 @dataclass(frozen=True)
