@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tailwag.analysis.calibration.anchored import anchored_frequencies
 from tailwag.analysis.calibration.audit import Labelled, audited_frequency, next_labels
-from tailwag.analysis.calibration.excess import find_excess, find_purest_rows
+from tailwag.analysis.calibration.excess import find_background, find_excess, find_purest_rows
 from tailwag.analysis.calibration.strata import lay_strata
 from tailwag.errors import BadInput
 
@@ -42,6 +42,24 @@ def test_the_background_of_false_mentions_is_not_counted():
     assert excess.background == pytest.approx(2e-3, rel=0.3)
     assert excess.excess == pytest.approx(named.sum(), rel=0.05)
     assert mentions.sum() > 1.2 * named.sum()
+
+
+def test_what_half_of_all_images_show_is_not_taken_for_chance():
+    rows, mentions, shown, _ = made_concept(0, rows=200_000, true=120_000, recall=0.7, background=1e-3)
+    assert mentions.sum() > 0.4 * rows.sum()
+    assert find_background(rows, mentions) == pytest.approx(1e-3, rel=0.2)
+    (frequency,) = anchored_frequencies(rows[None], mentions[None])
+    assert frequency.estimate == pytest.approx(shown.sum(), rel=0.1)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-5, 1e-4, 1e-2]))
+@settings(max_examples=40, deadline=None)
+def test_mentions_by_chance_alone_leave_the_background_at_the_less_similar_half(seed, background):
+    rows, mentions, _, _ = made_concept(seed, true=0, background=background)
+    half = int(np.searchsorted(np.cumsum(rows), rows.sum() / 2))
+    expected = mentions[: half + 1].sum() / rows[: half + 1].sum()
+    # One in some 16,000 draws reads it further down.
+    assert find_background(rows, mentions) == pytest.approx(expected, rel=0.3)
 
 
 def test_recall_is_read_in_rows_that_show_the_concept():
