@@ -1,18 +1,19 @@
 """What `tailwag calibrate` does when people label: begins or continues an audit, takes labels in, asks for more.
 
-Not here: the command itself (`commands.py`), the audit's state (`audit_session.py`). Only click is imported at the top.
+Not here: the command itself (`commands.py`), its options (`audit_options.py`), the audit's state (`audit_session.py`).
+Only click is imported at the top.
 """
 
 from __future__ import annotations
 
-import functools
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from .audit_options import Auditing
 
 if TYPE_CHECKING:
     from ...embed.corpus import Corpus
@@ -24,96 +25,6 @@ SESSION_FILE, PAGE_FILE, SHEET_FILE = "audit.json", "audit.html", "labels.csv"
 _DEFAULT_ROWS = 30
 # Rows that a label column answers between two looks at where the next ones help most.
 _COLUMN_STEP = 10
-
-
-@dataclass(frozen=True)
-class Auditing:
-    """What the options of an audit come to.
-
-    Attributes
-    ----------
-    rows
-        How many rows of each concept shall wait for an answer; with a label column, how many are labelled in all. None
-        where that was not said.
-    labels
-        Files of labels.
-    label_column
-        Whether the corpus's own labels answer.
-    ask
-        Whether the terminal asks.
-    within
-        How narrow the interval shall be: a share, .2 for 20 %; None asks once.
-    folder
-        Where the audit lies.
-    seed
-        Of its draws.
-    """
-
-    rows: int | None
-    labels: tuple[str, ...]
-    label_column: bool
-    ask: bool
-    within: float | None
-    folder: Path
-    seed: int
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is an audit at all."""
-        return self.rows is not None or bool(self.labels) or self.label_column or self.ask
-
-    @property
-    def asks_for_more(self) -> bool:
-        """Whether rows beyond those that are asked about already are wanted."""
-        return self.rows is not None or self.within is not None or self.label_column or self.ask
-
-
-def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of an audit; it takes them together as `auditing`."""
-
-    @click.option(
-        "--audit",
-        "rows",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Draw N rows where labels help most, and write a page and a sheet to label them.",
-    )
-    @click.option(
-        "--labels",
-        multiple=True,
-        metavar="FILE",
-        help="Take labels in: the filled sheet, or what the page downloaded (CSV or JSON lines).",
-    )
-    @click.option("--label-column", is_flag=True, help="Let the corpus's own labels answer, where it has them.")
-    @click.option("--ask", is_flag=True, help="Ask here in the terminal: y, n, u for unsure, q to stop.")
-    @click.option(
-        "--within", metavar="SHARE", help="Ask for more until the ends of the interval are within 20% of its middle."
-    )
-    @click.option(
-        "--out", default="tailwag-audit", show_default=True, metavar="FOLDER", help="Where the audit's files lie."
-    )
-    @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the audit's draws.")
-    @functools.wraps(command)
-    def wrapped(
-        *,
-        rows: int | None,
-        labels: tuple[str, ...],
-        label_column: bool,
-        ask: bool,
-        within: str | None,
-        out: str,
-        seed: int,
-        **others: Any,
-    ) -> Any:
-        share = None if within is None else _share(within)
-        auditing = Auditing(rows, labels, label_column, ask, share, Path(out), seed)
-        if within is not None and not auditing.wanted:
-            raise click.UsageError("--within goes with an audit: pass --audit 30, --labels, --label-column or --ask.")
-        if ask and label_column:
-            raise click.UsageError("Pass --ask or --label-column, not both.")
-        return command(auditing=auditing, **others)
-
-    return wrapped
 
 
 def answer_by_audit(
@@ -143,14 +54,15 @@ def answer_by_audit(
     BadInput
         For labels that cannot be used, or too few of them.
     """
-    from .audit_session import load_session, save_session
+    from .audit_state import load_session, save_session
 
     state = auditing.folder / SESSION_FILE
     if state.is_file() or auditing.labels:
         session = load_session(state)
         session.require_for(corpus, wanted.names, auditing.folder)
+        _refuse_other_guide(session, auditing)
     else:
-        session = _begin(corpus, auditing, calibrate)
+        session = _begin(corpus, wanted, auditing, calibrate)
     session = _take_labels(session, auditing)
     save_session(session, state)
     if auditing.label_column:
@@ -158,7 +70,7 @@ def answer_by_audit(
     elif auditing.ask:
         session = _ask_here(corpus, session, auditing)
     elif auditing.asks_for_more:
-        session = session.ask(corpus, _number(auditing), reached=_reached(session, auditing))
+        session = _ask_for(corpus, session, _number(auditing), _reached(session, auditing))
     save_session(session, state)
     _write_files(corpus, session, auditing, command)
     _refuse_too_few(session, auditing)
@@ -167,8 +79,17 @@ def answer_by_audit(
 
 def tell_audit(session: AuditSession, auditing: Auditing) -> None:
     """Say on stderr what the labels were, and what to do next."""
-    from .audit_session import narrowness
+    from .audit_answer import narrowness
 
+    alone = [one.name for one in session.concepts if one.by_similarity]
+    if alone:
+        shown = ", ".join(map(repr, alone[:5])) + (f" and {len(alone) - 5:,} more" if len(alone) > 5 else "")
+        why = "no caption names them, or --no-captions was given"
+        click.echo(
+            f"audited by similarity alone, since {why}: {shown}. That is at best fragile, tells nothing below a "
+            "thousandth of the rows, and look-alikes may count",
+            err=True,
+        )
     for one, frequency in zip(session.concepts, frequencies_of(session), strict=True):
         counts = [sum(said == answer for said in one.answers.values()) for answer in ("yes", "no", "unsure")]
         if not one.answers:
@@ -196,24 +117,42 @@ def tell_audit(session: AuditSession, auditing: Auditing) -> None:
 
 def frequencies_of(session: AuditSession) -> tuple[CalibratedFrequency, ...]:
     """Give the frequency of each audited concept as it stands."""
-    from .audit_session import corrected
+    from .audit_answer import corrected
 
     return tuple(corrected(one) for one in session.concepts)
 
 
-def _begin(corpus: Corpus, auditing: Auditing, calibrate: Callable[[], Calibration]) -> AuditSession:
+def _begin(
+    corpus: Corpus, wanted: ConceptSet, auditing: Auditing, calibrate: Callable[[], Calibration]
+) -> AuditSession:
     from tailwag.progress import progress
 
     from .audit_session import begin_session
 
     calibration = calibrate()
     with progress("drawing rows", total=len(corpus)) as bar:
-        session, left_out = begin_session(corpus, calibration, seed=auditing.seed, progress=bar)
-    if left_out:
-        shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
-        click.echo(f"tailwag: not audited, since no caption names them ({len(left_out):,}): {shown}", err=True)
+        session = begin_session(
+            corpus, calibration, wanted, captions=auditing.captions, seed=auditing.seed, progress=bar
+        )
     auditing.folder.mkdir(parents=True, exist_ok=True)
     return session
+
+
+def _refuse_other_guide(session: AuditSession, auditing: Auditing) -> None:
+    from tailwag.errors import BadInput
+
+    guided = [one.name for one in session.concepts if not one.by_similarity]
+    if guided and not auditing.captions:
+        raise BadInput(
+            f"captions guide the audit of {guided[0]!r} in {auditing.folder}: leave out --no-captions, or begin "
+            "another with another --out"
+        )
+
+
+def _ask_for(corpus: Corpus, session: AuditSession, number: int, reached: dict[str, bool]) -> AuditSession:
+    from tailwag.progress import progress
+
+    return session.ask(corpus, number, reached=reached, show=progress)
 
 
 def _take_labels(session: AuditSession, auditing: Auditing) -> AuditSession:
@@ -252,7 +191,7 @@ def _ask_column(corpus: Corpus, session: AuditSession, wanted: ConceptSet, audit
             return session
         left = max(most - min(len(one.answers) for one in session.concepts if not done[one.name]), 1)
         step = min(_COLUMN_STEP, left) if auditing.rows is not None or auditing.within is None else _COLUMN_STEP
-        asked = session.ask(corpus, step, reached=done)
+        asked = _ask_for(corpus, session, step, done)
         if not asked.pending:
             return session
         session = asked
@@ -276,14 +215,14 @@ def _from_column(corpus: Corpus, session: AuditSession, spellings: dict[str, set
 
 def _ask_here(corpus: Corpus, session: AuditSession, auditing: Auditing) -> AuditSession:
     """Ask in the terminal, one row after the other; what was said is written down at once."""
-    from .audit_session import save_session
+    from .audit_state import save_session
     from .label_files import Label
 
     while True:
         reached = _reached(session, auditing)
         if auditing.within is not None and all(reached.values()):
             return session
-        session = session.ask(corpus, _number(auditing), reached=reached)
+        session = _ask_for(corpus, session, _number(auditing), reached)
         save_session(session, auditing.folder / SESSION_FILE)
         if not session.pending:
             return session
@@ -346,7 +285,7 @@ def _refuse_too_few(session: AuditSession, auditing: Auditing) -> None:
     """Say so where someone brought labels that are not enough for any concept."""
     from tailwag.errors import BadInput
 
-    from .audit_session import FEWEST_LABELS
+    from .audit_answer import FEWEST_LABELS
 
     if not auditing.labels:
         return
@@ -366,7 +305,7 @@ def _refuse_too_few(session: AuditSession, auditing: Auditing) -> None:
 
 def _reached(session: AuditSession, auditing: Auditing) -> dict[str, bool]:
     """Say of which concepts the interval is as narrow as asked; of none where nothing was asked."""
-    from .audit_session import FEWEST_LABELS, narrowness
+    from .audit_answer import FEWEST_LABELS, narrowness
 
     if auditing.within is None:
         return dict.fromkeys(session.names, False)
@@ -379,13 +318,3 @@ def _reached(session: AuditSession, auditing: Auditing) -> dict[str, bool]:
 
 def _number(auditing: Auditing) -> int:
     return _DEFAULT_ROWS if auditing.rows is None else auditing.rows
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 10:
-        raise click.UsageError(f"--within takes a share such as 20% or 0.2, and {text!r} was given.")
-    return value

@@ -1,45 +1,43 @@
 """An audit as it stands: which rows were drawn from which stratum of which corpus, and what people said of them.
 
-A session is a value: each step gives a new one, and `save_session` keeps it, so that nothing is lost and labels never
-meet another corpus. Not here: drawing rows (`audit_rows.py`), estimates (`audit.py`), files people fill
-(`label_files.py`), the page (`audit_page.py`).
+A session is a value: each step gives a new one, and `audit_state.py` keeps it, so that nothing is lost and labels
+never meet another corpus. Not here: drawing rows (`audit_rows.py`), what labels come to (`audit_answer.py`), files
+people fill (`label_files.py`), the page (`audit_page.py`).
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tailwag.errors import BadInput, NotFound, SpaceMismatch
-from tailwag.progress import Progress
+from tailwag.errors import BadInput, SpaceMismatch
+from tailwag.progress import NoProgress, Progress
 
 from ...embed.corpus import Corpus
 from ...embed.space import Space
-from ...retrieval.concepts import fold, refuse
+from ...retrieval.captions import count_captions
+from ...retrieval.concepts import Concept, ConceptSet, fold, refuse
+from ...retrieval.counting.query import Mentions
 from ...retrieval.prototypes import PrototypeSet
 from ...retrieval.records.certificate import state_of
-from ...retrieval.result_tables import replaced_when_done
 from .anchored import Recall
 from .audit import AuditedFrequency, Labelled, audited_frequency, next_labels
+from .audit_by_similarity import frequency_by_similarity, lay_bands, next_labels_by_similarity
 from .audit_rows import draw_rows
 from .calibrating import CalibratedFrequency, Calibration
-from .grades import grade_audited
 from .label_files import Answer, Label
 from .strata import Stratum, lay_strata
 
-FORMAT = "tailwag audit 1"
-# An audit with fewer decided labels says nothing that captions do not.
-FEWEST_LABELS = 10
-# Drawn from each stratum when an audit begins, so that hundreds of labels need no other pass over the corpus.
-_MOST_OF_A_STRATUM = 400
+# Drawn from each stratum when an audit begins, so that hundreds of labels need no other pass over the corpus; where
+# more are wanted, another pass draws twice as many.
+DRAWN_OF_A_STRATUM = 400
+
+ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,12 @@ class AuditedConcept:
         What captions said of naming.
     prototype
         (dimension,) float16.
+    synonyms
+        Its other names, by which captions were searched.
+    rows_by_similarity, mentions_by_similarity
+        (BINS,) int64: all rows, and those whose caption names it.
     strata
-        Of its rows.
+        Of its rows: those of a two-way audit, or bands of similarity where captions do not guide it.
     drawn
         For each stratum offsets in random order, from which rows are asked about one after the other.
     asked
@@ -76,6 +78,9 @@ class AuditedConcept:
     before: CalibratedFrequency
     recall: Recall
     prototype: np.ndarray
+    synonyms: tuple[str, ...]
+    rows_by_similarity: np.ndarray
+    mentions_by_similarity: np.ndarray
     strata: tuple[Stratum, ...]
     drawn: tuple[tuple[int, ...], ...]
     asked: tuple[AskedRow, ...] = ()
@@ -88,6 +93,11 @@ class AuditedConcept:
     def name(self) -> str:
         """The concept's name."""
         return self.before.concept
+
+    @property
+    def by_similarity(self) -> bool:
+        """Whether it is audited by similarity alone: no stratum knows of captions."""
+        return not any(stratum.named for stratum in self.strata)
 
     @property
     def pending(self) -> tuple[AskedRow, ...]:
@@ -115,7 +125,26 @@ class AuditedConcept:
 
     def estimate(self) -> AuditedFrequency:
         """Estimate the frequency from the answers so far."""
+        if self.by_similarity:
+            return frequency_by_similarity(self.strata, self.labelled())
         return audited_frequency(self.strata, self.labelled(), self.recall)
+
+    def choose(self, number: int) -> tuple[int, ...]:
+        """Say how many of the next `number` rows come from each stratum; see `next_labels`."""
+        shown, known = Counter(row.stratum for row in self.asked), self.labelled()
+        # Rows that wait for an answer, or that people could not tell, are not asked about again.
+        capped = tuple(
+            replace(stratum, rows=max(stratum.rows - shown[position] + known[position].rows, 1))
+            for position, stratum in enumerate(self.strata)
+        )
+        if self.by_similarity:
+            more = next_labels_by_similarity(capped, known, number)
+        else:
+            more = next_labels(capped, known, self.recall, number)
+        return tuple(
+            min(extra, stratum.rows - shown[position])
+            for position, (extra, stratum) in enumerate(zip(more, self.strata, strict=True))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,14 +216,56 @@ class AuditSession:
                 "--out"
             )
 
-    def ask(self, corpus: Corpus, number: int, *, reached: Mapping[str, bool] | None = None) -> AuditSession:
+    def ask(
+        self,
+        corpus: Corpus,
+        number: int,
+        *,
+        reached: Mapping[str, bool] | None = None,
+        show: ShowProgress | None = None,
+    ) -> AuditSession:
         """Choose the next rows to ask about, so that each concept has `number` pending; fewer where there are no more.
 
         Which rows: where labels narrow the interval most, given the answers so far; see `next_labels`. Of the concepts
-        that `reached` says are done, none.
+        that `reached` says are done, none. Where a stratum has more rows than were drawn of it, another pass over the
+        corpus draws more; `show` makes its bar of what is done and how many rows that takes.
         """
         done = reached or {}
-        concepts = tuple(one if done.get(one.name) else _ask(one, corpus, number) for one in self.concepts)
+        wanted = [
+            (0,) * len(one.strata) if done.get(one.name) else one.choose(max(number - len(one.pending), 0))
+            for one in self.concepts
+        ]
+        session = self._drawn_deeper(corpus, wanted, show)
+        concepts = tuple(_ask(one, corpus, more) for one, more in zip(session.concepts, wanted, strict=True))
+        return replace(session, concepts=concepts)
+
+    def _drawn_deeper(self, corpus: Corpus, wanted: Sequence[Sequence[int]], show: ShowProgress | None) -> AuditSession:
+        """Draw twice as many rows as are wanted from the concepts that have a stratum that runs short."""
+        needed = [
+            [sum(row.stratum == position for row in one.asked) + extra for position, extra in enumerate(more)]
+            for one, more in zip(self.concepts, wanted, strict=True)
+        ]
+        short = [
+            any(number > len(rows) for number, rows in zip(numbers, one.drawn, strict=True))
+            for one, numbers in zip(self.concepts, needed, strict=True)
+        ]
+        if not any(short):
+            return self
+        most = 2 * max(max(numbers) for numbers, is_short in zip(needed, short, strict=True) if is_short)
+        # Strata of the others are left out; a concept's draw depends on its place, so that the places stay.
+        strata = [one.strata if is_short else () for one, is_short in zip(self.concepts, short, strict=True)]
+        vectors = np.stack([one.prototype for one in self.concepts])
+        opened = nullcontext(NoProgress()) if show is None else show("drawing more rows", 2 * len(corpus))
+        with opened as progress:
+            names = ConceptSet("audited", tuple(Concept(one.name, one.synonyms) for one in self.concepts))
+            mentions = count_captions(corpus, names, keep="words", progress=progress).mentions
+            assert mentions is not None  # they were asked for
+            mentions = _of_two_way(mentions, [one.by_similarity for one in self.concepts])
+            drawn = draw_rows(corpus, vectors, strata, mentions, most, seed=self.seed, progress=progress)
+        concepts = tuple(
+            replace(one, drawn=_as_tuples(rows)) if is_short else one
+            for one, rows, is_short in zip(self.concepts, drawn, short, strict=True)
+        )
         return replace(self, concepts=concepts)
 
     def answer(self, labels: Sequence[Label], where: str | Path = "the labels") -> tuple[AuditSession, int]:
@@ -240,84 +311,64 @@ class AuditSession:
 
 
 def begin_session(
-    corpus: Corpus, calibration: Calibration, *, seed: int = 0, progress: Progress | None = None
-) -> tuple[AuditSession, tuple[str, ...]]:
+    corpus: Corpus,
+    calibration: Calibration,
+    concepts: ConceptSet,
+    *,
+    captions: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> AuditSession:
     """Lay strata for each concept and draw from them, in one pass over the corpus.
 
-    Returns
-    -------
-    tuple[AuditSession, tuple[str, ...]]
-        The session, and the concepts that it leaves out since no caption names them.
+    Parameters
+    ----------
+    corpus
+        What is audited.
+    calibration
+        Its frequencies without labels.
+    concepts
+        Those of the calibration, with their synonyms.
+    captions
+        Whether captions guide the audit. Concepts that no caption names are audited by similarity alone, and with False
+        all of them are.
+    seed
+        Of the draws.
+    progress
+        Advanced by the rows that are done.
 
     Raises
     ------
     BadInput
-        When captions name none of the concepts.
+        When the concepts are not those of the calibration, or the corpus has no rows.
     """
+    if concepts.names != tuple(one.concept for one in calibration):
+        raise BadInput("the concepts are not those that were calibrated, in their order")
+    if not len(corpus):
+        raise BadInput(f"corpus {corpus.name!r} has no rows: there is nothing to audit")
+    every, named = calibration.rows_by_similarity, calibration.mentions_by_similarity
     laid = [
-        lay_strata(rows, mentions, frequency)
-        for rows, mentions, frequency in zip(
-            calibration.rows_by_similarity, calibration.mentions_by_similarity, calibration.anchored, strict=True
-        )
+        (lay_strata(rows, mentions, frequency) if captions else ()) or lay_bands(rows)
+        for rows, mentions, frequency in zip(every, named, calibration.anchored, strict=True)
     ]
-    left_out = tuple(one.concept for one, strata in zip(calibration, laid, strict=True) if not strata)
-    if len(left_out) == len(laid):
-        raise BadInput(
-            f"no caption of corpus {corpus.name!r} names {_listed(left_out)}: captions cannot guide an audit; give "
-            "other names with --synonym"
-        )
     vectors = calibration.prototypes.vectors
-    drawn = draw_rows(corpus, vectors, laid, calibration.mentions, _MOST_OF_A_STRATUM, seed=seed, progress=progress)
-    concepts = tuple(
+    by_similarity = [not any(stratum.named for stratum in strata) for strata in laid]
+    mentions = _of_two_way(calibration.mentions, by_similarity)
+    drawn = draw_rows(corpus, vectors, laid, mentions, DRAWN_OF_A_STRATUM, seed=seed, progress=progress)
+    audited = tuple(
         AuditedConcept(
             calibration[position],
             calibration.anchored[position].recall,
             vectors[position],
+            concept.synonyms,
+            every[position],
+            named[position],
             laid[position],
-            tuple(tuple(one.tolist()) for one in drawn[position]),
+            _as_tuples(drawn[position]),
         )
-        for position in range(len(calibration))
-        if laid[position]
+        for position, concept in enumerate(concepts)
     )
-    fingerprint = corpus.space.fingerprint
-    return AuditSession(corpus.name, corpus.version, state_of(corpus), fingerprint, seed, concepts), left_out
-
-
-def corrected(one: AuditedConcept) -> CalibratedFrequency:
-    """Give a concept's frequency: by labels where there are enough, else as it was without.
-
-    The grade is that of `grade_audited`, and at best fragile where all labels say the same, since they do not tell
-    where the concept ends, and where people could not tell of more than a fifth of the rows.
-    """
-    if one.decided < FEWEST_LABELS:
-        return replace(one.before, labels=one.decided, unsure=one.unsure)
-    audited = one.estimate()
-    yes = sum(answer == "yes" for answer in one.answers.values())
-    grade = grade_audited(audited)
-    more = []
-    if yes in (0, one.decided):
-        more.append(f"all {one.decided} labels say {'yes' if yes else 'no'}")
-    if one.unsure > one.decided / 4:
-        more.append(f"of {one.unsure} rows people could not tell")
-    return replace(
-        one.before,
-        estimate=audited.estimate,
-        lower=audited.lower,
-        upper=audited.upper,
-        method=f"audit of {one.decided} labels",
-        grade="fragile" if more and grade.level == "sound" else grade.level,
-        reasons=(*grade.reasons, *more),
-        labels=one.decided,
-        unsure=one.unsure,
-    )
-
-
-def narrowness(lower: float, upper: float) -> float:
-    """How wide is an interval? √(upper / lower) - 1: .2 where both ends are some 20 % from the middle.
-
-    Half a row is added to either end, so that an interval from 0 has a width.
-    """
-    return math.sqrt((upper + 0.5) / (lower + 0.5)) - 1
+    return AuditSession(corpus.name, corpus.version, state_of(corpus), corpus.space.fingerprint, seed, audited)
 
 
 def shuffled(rows: Sequence[AskedRow], seed: int) -> list[AskedRow]:
@@ -326,78 +377,8 @@ def shuffled(rows: Sequence[AskedRow], seed: int) -> list[AskedRow]:
     return [rows[position] for position in order]
 
 
-def save_session(session: AuditSession, path: str | Path) -> None:
-    """Write a session as JSON, whole or not at all."""
-    described = {name: getattr(session, name) for name in ("corpus", "corpus_version", "corpus_state", "space", "seed")}
-    concepts = [
-        {
-            "before": _without_nan(asdict(one.before)),
-            "recall": asdict(one.recall),
-            "prototype": base64.b64encode(one.prototype.astype("<f2").tobytes()).decode(),
-            "strata": [asdict(stratum) for stratum in one.strata],
-            "drawn": one.drawn,
-            "asked": [[row.stratum, row.offset, row.key] for row in one.asked],
-            "answers": one.answers,
-        }
-        for one in session.concepts
-    ]
-    with replaced_when_done(path) as unfinished:
-        text = json.dumps({"format": FORMAT, **described, "concepts": concepts}, ensure_ascii=False)
-        unfinished.write_text(text, "utf-8")
-
-
-def load_session(path: str | Path) -> AuditSession:
-    """Read a session.
-
-    Raises
-    ------
-    NotFound
-        When there is none.
-    BadInput
-        When it is damaged or of another format.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise NotFound(f"no audit in {path.parent}: begin one with --audit 30")
-    try:
-        read: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if read.get("format") != FORMAT:
-            raise BadInput(f"{path} has format {read.get('format')!r}, this tailwag reads {FORMAT!r}")
-        concepts = tuple(_concept(one) for one in read["concepts"])
-        return AuditSession(
-            read["corpus"], read["corpus_version"], read["corpus_state"], read["space"], read["seed"], concepts
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"{path} is damaged ({type(error).__name__}: {error}): begin another with another --out"
-        ) from error
-
-
-def _concept(read: dict[str, Any]) -> AuditedConcept:
-    before: dict[str, Any] = {name: float("nan") if value is None else value for name, value in read["before"].items()}
-    return AuditedConcept(
-        CalibratedFrequency(**{**before, "reasons": tuple(before["reasons"])}),
-        Recall(**read["recall"]),
-        np.frombuffer(base64.b64decode(read["prototype"]), dtype="<f2"),
-        tuple(Stratum(**stratum) for stratum in read["strata"]),
-        tuple(map(tuple, read["drawn"])),
-        tuple(AskedRow(*row) for row in read["asked"]),
-        read["answers"],
-    )
-
-
-def _ask(one: AuditedConcept, corpus: Corpus, number: int) -> AuditedConcept:
-    wanted = number - len(one.pending)
-    if wanted <= 0:
-        return one
+def _ask(one: AuditedConcept, corpus: Corpus, more: Sequence[int]) -> AuditedConcept:
     shown = Counter(row.stratum for row in one.asked)
-    known = one.labelled()
-    # Rows that wait for an answer, or that people could not tell, are not asked about again.
-    capped = tuple(
-        replace(stratum, rows=max(stratum.rows - shown[position] + known[position].rows, 1))
-        for position, stratum in enumerate(one.strata)
-    )
-    more = next_labels(capped, known, one.recall, wanted)
     offsets = [
         (position, offset)
         for position, extra in enumerate(more)
@@ -410,8 +391,14 @@ def _ask(one: AuditedConcept, corpus: Corpus, number: int) -> AuditedConcept:
     return replace(one, asked=(*one.asked, *rows))
 
 
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+def _of_two_way(mentions: Mentions, by_similarity: Sequence[bool]) -> Mentions:
+    """Leave out the mentions of concepts that are audited by similarity alone: their bands hold every row."""
+    kept = ~np.array(by_similarity)[mentions.concepts]
+    return Mentions(mentions.offsets[kept], mentions.concepts[kept])
+
+
+def _as_tuples(drawn: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(one.tolist()) for one in drawn)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import click
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
 from ...retrieval.concept_options import concepts_option
-from .audit_commands import Auditing, audit_options
+from .audit_options import Auditing, audit_options
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,6 +21,7 @@ def database(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("audited")
     make_known_corpus(folder, tiny_model)
     make_known_corpus(folder, tiny_model, name="other", seed=1)
+    make_known_corpus(folder, tiny_model, name="bare", captions=False)
     return folder
 
 
@@ -279,9 +280,44 @@ def test_another_corpus_concept_or_version_is_refused(audit, tailwag, database, 
     assert "has format None" in tailwag("--audit", 30)[2]
 
 
-def test_a_concept_that_nothing_names_cannot_be_audited(tailwag):
+def test_a_concept_that_nothing_names_is_audited_by_similarity_and_says_what_that_is_worth(tailwag, tmp_path):
     status, _, err = tailwag("--audit", 30, concept="zebra")
-    assert status == 1 and "no caption of corpus 'made' names 'zebra'" in err and "--synonym" in err
+    assert status == 0 and len(sheet(tmp_path / "audit")) == 30
+    assert "audited by similarity alone" in err and "'zebra'" in err and "at best fragile" in err
+
+
+@pytest.mark.parametrize(("corpus", "more"), [("bare", ()), ("made", ("--no-captions",))])
+def test_without_captions_labels_find_the_truth_and_are_at_best_fragile(tailwag, corpus, more):
+    status, out, err = tailwag("--audit", 60, "--label-column", "--json", *more, corpus=corpus)
+    one = found(out)
+    assert status == 0 and "audited by similarity alone" in err
+    assert one["method"] == "audit of 60 labels by similarity alone"
+    assert one["grade"] == "fragile" and "look-alikes may count" in "; ".join(one["reasons"])
+    assert one["lower"] < TRUE < one["upper"] and abs(np.log10(one["estimate"] / TRUE)) < 0.1
+
+
+def test_an_audit_that_captions_guide_does_not_go_on_without_them(audit, tailwag):
+    status, _, err = tailwag("--audit", 40, "--no-captions")
+    assert status == 1 and "captions guide the audit of 'red panda'" in err and "another --out" in err
+    assert tailwag("--no-captions")[0] == 2
+
+
+def test_more_rows_than_were_drawn_at_first_are_drawn_anew(tailwag, tmp_path, monkeypatch):
+    """With eight rows drawn of each stratum a hundred labels need more; those that were drawn stay."""
+    monkeypatch.setattr("tailwag.analysis.calibration.audit_session.DRAWN_OF_A_STRATUM", 8)
+    tailwag("--audit", 12)
+    state = tmp_path / "audit" / "audit.json"
+    before = json.loads(state.read_text())["concepts"][0]
+    status, out, _ = tailwag("--audit", 150, "--label-column", "--json")
+    after = json.loads(state.read_text())["concepts"][0]
+    assert status == 0 and found(out)["labels"] == 150
+    assert found(out)["lower"] <= TRUE <= found(out)["upper"]
+    assert after["asked"][:12] == before["asked"]
+    assert max(map(len, before["drawn"])) == 8 < max(map(len, after["drawn"]))
+    assert all(new[: len(old)] == old for old, new in zip(before["drawn"], after["drawn"], strict=True))
+    for stratum, rows in enumerate(after["drawn"]):
+        asked = [offset for position, offset, _ in after["asked"] if position == stratum]
+        assert asked == rows[: len(asked)]
 
 
 def test_within_needs_an_audit_and_a_share(tailwag):
