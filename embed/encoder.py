@@ -1,38 +1,40 @@
 """An open_clip model that turns pictures and captions into unit vectors, and the space it makes them in.
 
-Evaluation and inference mode, the model's own preprocessing. Not here: which samples are encoded (`job.py`).
+Evaluation and inference mode, the model's own preprocessing, float32 or less where that was tried. Not here: loading a
+model (`models.py`), which samples are encoded (`job/`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import threading
 import time
-import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from tailwag.errors import BadInput, NotFound
+from tailwag.errors import BadInput, Caution, NotFound
 
+from .device_batches import Compute, DeviceBatches, quickest
+from .models import PROBE_TEXTS, LoadedModel, last_line, load_model
+from .preprocessing import Preprocessing, probe_pictures
 from .space import Space
+from .text_tower import TextTower, Tokens
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-# Keys of open_clip's configuration that say how weights are fetched, not what the model computes.
-_FETCHING_KEYS = ("timm_model_pretrained", "hf_model_pretrained")
-# Where tokenizers differ: capitals, accents, scripts, digits, punctuation, entities, spaces, more words than fit.
-_PROBES = ("", "a photo of a Red Panda", "Crème brûlée &amp; 7½ “eggs”!", "小熊猫  in\tsnow", "F-16A/B " * 80)
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# A precision is used where every probe's vector has at least this cosine with the one made in float32.
+LEAST_COSINE = 0.999
+# On a GPU larger batches than the last hardly gain; on a CPU they leave the caches.
+_GPU_BATCHES = [64, 128, 256, 512, 1024, 2048]
+_CPU_BATCHES = [8, 16, 32, 64]
 
 
 class Encoder:
@@ -44,18 +46,40 @@ class Encoder:
         The embedding space of everything it encodes.
     device
         Where it runs.
+    precision
+        In which numbers it computes. No part of the space: vectors of all three are compared with one another.
+    preprocessing
+        Makes a model's pixels of a picture, without torch.
     """
 
-    def __init__(self, model: Any, preprocess: Any, tokenizer: Any, space: Space, device: torch.device) -> None:
-        self._model = model
-        self._preprocess = preprocess
-        self._tokenizer = tokenizer
-        self.space = space
+    def __init__(
+        self, model: LoadedModel, device: torch.device, precision: Precision | None = None, compile: bool = False
+    ) -> None:
+        import torch
+
+        self.space: Space = model.space
         self.device = device
-        self._one_batch = threading.Lock()
+        self.precision: Precision = "float32"
+        self.preprocessing: Preprocessing = model.preprocessing
+        self._transform = model.transform
+        self._text = TextTower(model.network, model.tokenizer, PROBE_TEXTS)
+        self._network = model.network.to(device).to(memory_format=torch.channels_last)
+        self._encode_image = torch.compile(self._network.encode_image) if compile else self._network.encode_image
+        self._batches = DeviceBatches(device)
+        self._recomputed = 0
+        self._counting = threading.Lock()
+        self._choose_precision(precision)
 
     @classmethod
-    def load(cls, model: str, pretrained: str | None = None, device: str | None = None) -> Encoder:
+    def load(
+        cls,
+        model: str,
+        pretrained: str | None = None,
+        device: str | None = None,
+        *,
+        precision: Precision | None = None,
+        compile: bool = False,
+    ) -> Encoder:
         """Load a model with its weights.
 
         Parameters
@@ -67,58 +91,33 @@ class Encoder:
             open_clip's tag of the weights, or a file; None where the model's name says it all.
         device
             ``cpu``, ``cuda``, ``cuda:1``; None takes a GPU where one is found.
+        precision
+            ``float32``, ``bfloat16`` or ``float16``, by autocast. None takes float32 on a CPU, and on a GPU float16 if
+            it keeps the probes' vectors (cosine at least `LEAST_COSINE`), else float32.
+        compile
+            Compile the image half with `torch.compile`: a minute at first, then quicker.
 
         Raises
         ------
         NotFound
             For a model, tag or folder that does not exist.
         BadInput
-            For a model without weights, or a device that is not there.
+            For a model without weights, a device that is not there, a preprocessing that is not known, or a precision
+            that changes the vectors.
         """
-        from .open_clip_loading import import_open_clip
-
         target = find_device(device)
-        name = _resolve_shipped(model)
-        if ":" not in name:
-            name = name.replace("/", "-")  # ViT-B/32, as the papers write it
-        open_clip = import_open_clip()
-        _check_model(open_clip, model, name, pretrained)
-        try:
-            with warnings.catch_warnings(), _quiet_loading():
-                warnings.simplefilter("error", UserWarning)  # a QuickGELU mismatch makes other vectors: never silently
-                warnings.filterwarnings("ignore", message="(?!QuickGELU)")
-                network = open_clip.create_model(
-                    name, pretrained=pretrained, precision="fp32", device="cpu", require_pretrained=True
-                )
-                tokenizer = open_clip.get_tokenizer(name)
-        except UserWarning as warning:
-            raise BadInput(
-                f"model {model!r} with {pretrained!r}: {warning} Pass the -quickgelu variant of the model"
-            ) from None
-        except Exception as error:  # open_clip, timm, safetensors and the hub client each raise their own
-            raise NotFound(
-                f"model {_title(model, pretrained)} cannot be loaded ({_last_line(error)}): check the name, and "
-                "that its weights are on this machine or can be fetched"
-            ) from error
-        network.eval()
-        preprocessing = open_clip.get_model_preprocess_cfg(network)
-        preprocess = open_clip.transform.image_transform_v2(
-            open_clip.transform.PreprocessCfg(**preprocessing), is_train=False
-        )
-        space = Space(
-            model=model,
-            pretrained=pretrained or "",
-            architecture=_architecture(open_clip, name, network),
-            weights=_weights_digest(network),
-            preprocessing=json.dumps(preprocessing, sort_keys=True),
-            tokenizer=_describe_tokenizer(tokenizer),
-            dimension=_dimension(network, tokenizer),
-        )
-        return cls(network.to(target), preprocess, tokenizer, space, target)
+        return cls(load_model(model, pretrained), target, precision, compile)
 
     @classmethod
     def for_space(
-        cls, space: Space, model: str | None = None, pretrained: str | None = None, device: str | None = None
+        cls,
+        space: Space,
+        model: str | None = None,
+        pretrained: str | None = None,
+        device: str | None = None,
+        *,
+        precision: Precision | None = None,
+        compile: bool = False,
     ) -> Encoder:
         """Load the model that a space names, and make sure that it still makes that space.
 
@@ -128,22 +127,37 @@ class Encoder:
             The space of the corpus that is asked.
         model, pretrained
             Another name under which the same model is found; None for the space's own.
-        device
+        device, precision, compile
             As for `load`.
 
         Raises
         ------
         SpaceMismatch
             When the loaded model makes another space.
+
+        Warns
+        -----
+        Caution
+            When only the model's name was recorded: then the model of that name is asked in the recorded space, and
+            nothing but its dimension is compared.
         """
         if model is None:
             model, pretrained = space.model, pretrained or space.pretrained or None
         try:
-            encoder = cls.load(model, pretrained, device)
+            encoder = cls.load(model, pretrained, device, precision=precision, compile=compile)
         except NotFound as error:
             if space.model.startswith("local-dir:") and model == space.model:
                 raise NotFound(f"{error}; if its folder has moved, pass --model local-dir:FOLDER") from error
             raise
+        if not space.is_verified and encoder.space.dimension == space.dimension:
+            warnings.warn(
+                f"the vectors were imported as those of {space.title}, by name: that {encoder.space.title} as loaded "
+                "here made them cannot be checked",
+                Caution,
+                stacklevel=2,
+            )
+            encoder.space = space
+            return encoder
         space.require_same(
             encoder.space,
             here="the corpus holds",
@@ -152,17 +166,28 @@ class Encoder:
         )
         return encoder
 
-    def preprocess(self, image: Image) -> torch.Tensor:
-        """Resize, crop and normalise one picture as the model wants it: (3, height, width) float32."""
-        return self._preprocess(image)
+    @property
+    def recomputed(self) -> int:
+        """How many vectors were not finite in less than float32 and were computed again in float32."""
+        return self._recomputed
 
-    def encode_pixels(self, pixels: torch.Tensor) -> np.ndarray:
-        """Encode preprocessed pictures.
+    @property
+    def largest_batch(self) -> int | None:
+        """The largest batch that fits into the device's memory, where a larger one did not; else None."""
+        return self._batches.most
+
+    def preprocess(self, image: Image) -> torch.Tensor:
+        """Prepare one picture by open_clip's own preprocessing, the reference: (3, height, width) float32."""
+        return self._transform(image)
+
+    def encode_pixels(self, pixels: torch.Tensor | np.ndarray) -> np.ndarray:
+        """Encode prepared pictures.
 
         Parameters
         ----------
         pixels
-            (n, 3, height, width) float32.
+            (n, height, width, 3) uint8, as `preprocessing` makes them, or (n, 3, height, width) float32, as
+            `preprocess` does.
 
         Returns
         -------
@@ -171,29 +196,33 @@ class Encoder:
         """
         import torch
 
-        # On a CPU each thread computes on its own; on a GPU one batch at a time is what the memory was planned for.
-        with nullcontext() if self.device.type == "cpu" else self._one_batch, torch.inference_mode():
-            return _unit(self._model.encode_image(pixels.to(self.device, non_blocking=True)))
+        return self._unit_vectors(torch.as_tensor(pixels), self._image_features)
 
     def encode_images(self, images: Sequence[Image], batch_size: int = 64) -> np.ndarray:
         """Encode pictures: (n, dimension) float16, unit length."""
-        import torch
-
         batches = [
-            self.encode_pixels(torch.stack([self._preprocess(image) for image in images[start : start + batch_size]]))
+            self.encode_pixels(np.stack([self.preprocessing.pixels(image) for image in images[start:][:batch_size]]))
             for start in range(0, len(images), batch_size)
         ]
         return np.concatenate(batches) if batches else self._nothing()
 
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Tokenize texts; says which of them were longer than the model's context and are cut."""
+        return self._text.tokenize(texts)
+
+    def encode_tokens(self, tokens: Tokens) -> np.ndarray:
+        """Encode tokens as one batch, of similar lengths at best: (n, dimension) float16, unit length."""
+        if not len(tokens.ids):
+            return self._nothing()
+        longest = int(tokens.lengths.max())
+        return self._unit_vectors(tokens.ids, lambda ids: self._text.encode(ids, longest))
+
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Encode texts: (n, dimension) float16, unit length. A text longer than the model's context is cut by it."""
-        import torch
-
-        batches = []
-        with torch.inference_mode():
-            for start in range(0, len(texts), batch_size):
-                tokens = self._tokenizer(list(texts[start : start + batch_size])).to(self.device)
-                batches.append(_unit(self._model.encode_text(tokens)))
+        batches = [
+            self.encode_tokens(self.tokenize(texts[start : start + batch_size]))
+            for start in range(0, len(texts), batch_size)
+        ]
         return np.concatenate(batches) if batches else self._nothing()
 
     @contextmanager
@@ -218,15 +247,78 @@ class Encoder:
 
     def images_per_second(self, workers: int = 1, batch_size: int = 32) -> float:
         """Measure the model alone, without decoding, on random pixels: a batch a thread to warm up, two timed."""
-        import torch
-
-        height, width = _size(json.loads(self.space.preprocessing)["size"])
-        pixels = torch.rand(batch_size, 3, height, width)
+        pixels = np.random.default_rng(0).integers(0, 256, (batch_size, *self.preprocessing.shape), dtype=np.uint8)
         with self.shared_by_threads(), ThreadPoolExecutor(workers) as pool:
             list(pool.map(self.encode_pixels, [pixels] * workers))
             start = time.perf_counter()
             list(pool.map(self.encode_pixels, [pixels] * 2 * workers))
             return 2 * workers * batch_size / (time.perf_counter() - start)
+
+    def find_batch_size(self, workers: int = 1) -> tuple[int, float]:
+        """Try batch sizes, small ones first, until they are no quicker or do not fit into memory.
+
+        Returns
+        -------
+        tuple[int, float]
+            The best size, and how many images per second the model alone does with it.
+        """
+        sizes = _GPU_BATCHES if self.device.type == "cuda" else _CPU_BATCHES
+
+        def rate(size: int) -> float:
+            found = self.images_per_second(workers, size)
+            # A batch that had to be cut is not of that size.
+            return found if self.largest_batch is None or self.largest_batch >= size else 0.0
+
+        return quickest(sizes, rate)
+
+    def _choose_precision(self, wanted: Precision | None) -> None:
+        """Take the precision that is asked for, or the quickest that keeps the vectors, after trying it on probes."""
+        if wanted not in (None, *PRECISIONS):
+            raise BadInput(f"no precision {wanted!r}: pass one of {', '.join(PRECISIONS)}")
+        if wanted == "float32" or (wanted is None and self.device.type != "cuda"):
+            return
+        pixels = np.stack([self.preprocessing.pixels(image) for image in probe_pictures()])
+        expected = np.concatenate([self.encode_pixels(pixels), self.encode_texts(PROBE_TEXTS)]).astype(np.float32)
+        self.precision = wanted or "float16"
+        found = np.concatenate([self.encode_pixels(pixels), self.encode_texts(PROBE_TEXTS)]).astype(np.float32)
+        least = float((expected * found).sum(axis=1).min())
+        if self._recomputed == 0 and least >= LEAST_COSINE:
+            return
+        self._recomputed = 0
+        if wanted is not None:
+            raise BadInput(
+                f"{self.space.title} in {wanted} on {self.device} makes other vectors than in float32 (cosine down to "
+                f"{least:.4f}, at least {LEAST_COSINE} is asked for): pass --precision float32"
+            )
+        self.precision = "float32"
+
+    def _image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        prepared = self.preprocessing.normalise(pixels) if pixels.dtype == torch.uint8 else pixels
+        return self._encode_image(prepared)
+
+    def _unit_vectors(self, batch: torch.Tensor, features: Compute) -> np.ndarray:
+        """Run one half of the model over a batch and bring its vectors to unit length, in float32."""
+        import torch
+
+        def in_float32(part: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.normalize(features(part).float(), dim=-1, eps=0.0)
+
+        if self.precision == "float32":
+            return self._batches.run(batch, in_float32).astype(np.float16)
+
+        def in_less(part: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(self.device.type, getattr(torch, self.precision)):
+                return in_float32(part)
+
+        vectors = self._batches.run(batch, in_less)
+        lost = ~np.isfinite(vectors).all(axis=1)
+        if lost.any():  # values beyond what the precision holds, in this picture or text
+            vectors[lost] = self._batches.run(batch[torch.from_numpy(lost)], in_float32)
+            with self._counting:
+                self._recomputed += int(lost.sum())
+        return vectors.astype(np.float16)
 
     def _nothing(self) -> np.ndarray:
         return np.zeros((0, self.space.dimension), dtype=np.float16)
@@ -248,106 +340,5 @@ def find_device(device: str | None) -> torch.device:
         found = torch.device(device)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device {device!r} cannot be used here ({_last_line(error)}): pass --device cpu") from error
+        raise BadInput(f"device {device!r} cannot be used here ({last_line(error)}): pass --device cpu") from error
     return found
-
-
-def _unit(features: torch.Tensor) -> np.ndarray:
-    features = features.float()
-    return (features / features.norm(dim=-1, keepdim=True)).cpu().numpy().astype(np.float16)
-
-
-def _resolve_shipped(model: str) -> str:
-    if not model.startswith("tailwag:"):
-        return model
-    shipped = tomllib.loads(resources.files("tailwag.configs").joinpath("models.toml").read_text("utf-8"))
-    if model not in shipped:
-        raise NotFound(f"no model {model!r} ships with tailwag; it has {', '.join(shipped)}")
-    return f"local-dir:{resources.files(shipped[model]['package']) / shipped[model]['folder']}"
-
-
-def _check_model(open_clip: Any, model: str, name: str, pretrained: str | None) -> None:
-    """Refuse, before anything is fetched, what open_clip would refuse in a page of text or take silently."""
-    from difflib import get_close_matches
-
-    if name.startswith("local-dir:"):
-        folder = Path(name.removeprefix("local-dir:"))
-        if not (folder / "open_clip_config.json").is_file():
-            raise NotFound(f"model {model!r}: there is no open_clip_config.json in {folder}")
-        return
-    if name.startswith("hf-hub:"):
-        return
-    known = open_clip.list_models()
-    if name not in known:
-        near = get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see open_clip.list_models()"
-        raise NotFound(f"open_clip knows no model {model!r}: {hint}")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained is None:
-        raise BadInput(f"model {model!r} without weights would be random: pass --pretrained, one of {', '.join(tags)}")
-    if pretrained not in tags and not Path(pretrained).is_file():
-        raise NotFound(f"model {model!r} has no weights {pretrained!r}: pass --pretrained, one of {', '.join(tags)}")
-
-
-def _architecture(open_clip: Any, name: str, network: Any) -> str:
-    if name.startswith("local-dir:"):
-        path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
-        config = json.loads(path.read_text("utf-8"))["model_cfg"]
-    else:
-        config = open_clip.get_model_config(name)
-    config["quick_gelu"] = any(type(module).__name__ == "QuickGELU" for module in network.modules())
-    return hashlib.sha256(json.dumps(_without_defaults(config), sort_keys=True).encode()).hexdigest()
-
-
-def _without_defaults(config: Any) -> Any:
-    """Drop what is unset, so that a configuration that spells out a default equals one that does not."""
-    if isinstance(config, dict):
-        kept = {key: _without_defaults(value) for key, value in config.items() if key not in _FETCHING_KEYS}
-        return {key: value for key, value in kept.items() if value is not None and value is not False}
-    return config
-
-
-def _weights_digest(network: Any) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().contiguous().numpy())
-    return digest.hexdigest()
-
-
-def _describe_tokenizer(tokenizer: Any) -> str:
-    inner = getattr(tokenizer, "tokenizer", None)
-    size = getattr(tokenizer, "vocab_size", None) or getattr(inner, "vocab_size", 0)
-    # What a tokenizer makes of some texts tells it better than its name, which may be a folder of this machine.
-    made = hashlib.sha256(str(tokenizer(list(_PROBES)).tolist()).encode()).hexdigest()[:16]
-    return f"{type(tokenizer).__name__}, {size} words, {tokenizer.context_length} tokens, probe {made}"
-
-
-def _dimension(network: Any, tokenizer: Any) -> int:
-    import torch
-
-    with torch.inference_mode():
-        return int(network.encode_text(tokenizer(["a"])).shape[-1])
-
-
-def _size(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _title(model: str, pretrained: str | None) -> str:
-    return f"{model!r} with {pretrained!r}" if pretrained else f"{model!r}"
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[-1] if lines else type(error).__name__)[:200]
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep open_clip and the hub client from logging, retry by retry, what becomes one error of ours."""
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

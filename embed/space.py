@@ -14,6 +14,7 @@ from tailwag.errors import BadInput, SpaceMismatch
 # Names by which people find the model again. They are kept, shown, and not compared: the same weights in another folder
 # make the same vectors.
 _NAMES = ("model", "pretrained")
+_UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Space:
     preprocessing: str
     tokenizer: str
     dimension: int
+
+    @classmethod
+    def by_name(cls, model: str, pretrained: str | None, dimension: int) -> Space:
+        """Make the space of vectors of which nothing is known but who is said to have made them.
+
+        It is the same as another one only where that was made of the same names. `Encoder.for_space` lets the model of
+        that name be asked in it, and says that nothing vouches for it.
+        """
+        model = model if ":" in model else model.replace("/", "-")  # ViT-B/32, as the papers write it
+        name = f"{_UNVERIFIED} {model}/{pretrained or ''}"
+        return cls(model, pretrained or "", _UNVERIFIED, name, _UNVERIFIED, _UNVERIFIED, dimension)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the model itself was at hand when the space was recorded, rather than its name alone."""
+        return self.architecture != _UNVERIFIED
 
     @property
     def identity(self) -> dict[str, str | int]:

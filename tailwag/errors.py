@@ -28,3 +28,7 @@ class BadInput(TailwagError):
 
 class Refuted(TailwagError):
     """A certificate that contradicts itself, or that its corpus contradicts."""
+
+
+class Caution(UserWarning):
+    """What a user should know and what stops nothing; the command line prints it as one line on stderr."""

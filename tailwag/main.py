@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
-from .errors import TailwagError
+from .errors import Caution, TailwagError
 from .version import __version__
 
 # The module and attribute of every command, in the order in which a newcomer meets them.
@@ -21,6 +24,7 @@ COMMANDS = {
     "demo": "tailwag.benchmarks.commands:demo",
     "world": "tailwag.benchmarks.world.commands:world",
     "embed": "tailwag.embed.commands:embed",
+    "import": "tailwag.embed.import_command:import_vectors",
     "info": "tailwag.retrieval.commands:info",
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
@@ -106,6 +110,22 @@ def group(debug: bool) -> None:
     """
 
 
+@contextmanager
+def _cautions_in_one_line() -> Iterator[None]:
+    """Print a `Caution` as errors are printed, and other warnings as Python does."""
+    with warnings.catch_warnings():
+        plain = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, Caution):
+                click.echo(f"tailwag: {message}", err=True)
+            else:
+                plain(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a stated error becomes one line on stderr and exit status 1."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -113,7 +133,8 @@ def main(arguments: list[str] | None = None) -> Any:
     if given and not {"--help", "--version"} & set(given):
         _spare_pandas()
     try:
-        group(arguments, prog_name="tailwag")
+        with _cautions_in_one_line():
+            group(arguments, prog_name="tailwag")
     except TailwagError as error:
         if debug:
             raise
