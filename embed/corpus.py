@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -322,6 +323,31 @@ class Corpus:
                     + _and_others(len(bad) - 1)
                 )
         self._dataset = lance.write_dataset(rows, self.database.table_uri(self.name), mode="append", schema=self.schema)
+
+    def commit_fragments(self, fragments: Sequence[str]) -> None:
+        """Add fragments that were written and not yet committed; moves this corpus to the version that made.
+
+        Parameters
+        ----------
+        fragments
+            `lance.FragmentMetadata` as JSON.
+        """
+        import lance
+
+        added = [lance.FragmentMetadata.from_json(fragment) for fragment in fragments]
+        self._dataset = lance.LanceDataset.commit(
+            self._dataset, lance.LanceOperation.Append(added), read_version=self._dataset.version
+        )
+
+    def remove_unreferenced(self, older_than: timedelta) -> int:
+        """Delete versions older than that, and every data file that no version refers to; give the bytes removed.
+
+        Only for the one writer: a file that another is about to commit looks the same.
+        """
+        stats = self._dataset.cleanup_old_versions(
+            older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
+        )
+        return stats.bytes_removed
 
 
 def corpus_schema(space: Space) -> Any:

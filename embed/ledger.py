@@ -1,13 +1,14 @@
 """Which shards of a corpus are done, and which samples failed: two LanceDB tables beside it.
 
-A shard is done when its record stands in `<corpus>.shards`; the record is written last, after the shard's failures and
-rows. A shard without a record that left something behind is undone before work goes on.
+Work is written in batches: a batch's failures and records first, its rows last, in one commit of the corpus. A batch
+whose rows are not in the corpus never happened: nobody is shown it, and the next job removes it. Not here: the commit
+itself (`committing.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,21 @@ from .failures import Failure
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What became of one shard. samples = rows + failures; times in seconds; `decode` is summed over threads."""
+    """What became of one shard. samples = rows + failures.
+
+    Attributes
+    ----------
+    shard, location, is_tar, size, fingerprint
+        As of the `Shard`, when it was read last.
+    samples, rows, failures
+        How many it gave, over every time it was read.
+    cut_captions
+        How many of its captions were longer than the model's context and were cut.
+    decode_seconds, compute_seconds
+        Summed over threads.
+    finished
+        When the last of it was embedded.
+    """
 
     shard: str
     location: str
@@ -30,94 +45,149 @@ class ShardRecord:
     samples: int
     rows: int
     failures: int
+    cut_captions: int
     decode_seconds: float
     compute_seconds: float
-    write_seconds: float
     finished: datetime
 
 
 class Ledger:
-    """The records and failures of one corpus."""
+    """The records and failures of one corpus.
+
+    A shard that is read again (`--retry-failed`) gets a new record and new failures, which take the old ones' place.
+    """
 
     def __init__(self, database: Database, corpus: str) -> None:
         self._database = database
+        self._corpus = corpus
         self._shards = f"{corpus}.shards"
         self._failures = f"{corpus}.failures"
 
     def records(self) -> dict[str, ShardRecord]:
         """Give the record of every shard that is done, by the shard's name."""
-        dataset = self._database.try_table(self._shards)
-        rows = dataset.to_table().to_pylist() if dataset is not None else []
+        names = [field.name for field in fields(ShardRecord)]
+        rows = self._newest().select(names).to_pylist()
         return {row["shard"]: ShardRecord(**row) for row in rows}
 
     def failures(self) -> Any:
         """Give the failures as a `pyarrow.Table`: key, shard, reason, detail."""
-        dataset = self._database.try_table(self._failures)
-        return dataset.to_table() if dataset is not None else _failure_schema().empty_table()
+        import pyarrow.compute as pc
+
+        found = self._written_failures()
+        live = pc.is_in(_pairs(found), _pairs(self._newest()))
+        return found.filter(live).drop_columns(["batch"])
 
     def failure_count(self) -> int:
-        """Count the failures."""
-        dataset = self._database.try_table(self._failures)
-        return dataset.count_rows() if dataset is not None else 0
+        """Count the failures, by the records."""
+        return _sum(self._newest(), "failures")
 
-    def add_failures(self, failures: Sequence[Failure]) -> None:
-        """Write failures in one commit."""
-        self._append(self._failures, [asdict(failure) for failure in failures], _failure_schema())
-
-    def add_record(self, record: ShardRecord) -> None:
-        """Write that a shard is done. Nothing of it is written after this."""
-        self._append(self._shards, [asdict(record)], _record_schema())
-
-    def undo_unfinished(self, corpus: Corpus, read_again: Collection[str]) -> list[str]:
-        """Remove what an interrupted run wrote of a shard that it did not finish.
-
-        Costs two row counts where there is nothing to undo.
+    def prepare(
+        self, batch: str, records: Sequence[ShardRecord], failures: Sequence[Failure], files: Sequence[str]
+    ) -> None:
+        """Write down a batch whose rows are about to be committed.
 
         Parameters
         ----------
-        corpus
-            The corpus.
-        read_again
-            The shards that will be read next: nothing else is ever removed.
+        batch
+            A name that no other batch has.
+        records, failures
+            Of the batch's shards.
+        files
+            Names of the data files with its rows: the batch is done once the corpus holds them; at once where there
+            are none.
+        """
+        self._append(self._failures, [asdict(failure) | {"batch": batch} for failure in failures], _failure_schema())
+        rows = [asdict(record) | {"batch": batch, "files": list(files)} for record in records]
+        self._append(self._shards, rows, _record_schema())
+
+    def settle(self, corpus: Corpus) -> list[str]:
+        """Remove what an interrupted job wrote down and did not finish, and what newer records have replaced.
+
+        Reads the records and counts rows where there is nothing to do. The corpus's rows are never touched.
 
         Returns
         -------
         list[str]
-            The shards that were undone; they will be read again.
+            The shards whose batch did not happen; they are not done.
 
         Raises
         ------
         TailwagError
-            When there are rows that no record accounts for and that would not be read again: another job was
-            interrupted, the records were lost, or something else wrote to the corpus. Nothing is removed then.
+            When rows, records and failures do not add up after that: the records were lost, or something else wrote to
+            the corpus.
         """
-        records = self.records().values()
-        rows, failed = sum(record.rows for record in records), sum(record.failures for record in records)
-        if (len(corpus), self.failure_count()) == (rows, failed):
-            return []
-        failures = self._database.try_table(self._failures)
-        written = set(corpus.column("shard").unique().to_pylist())
-        if failures is not None:
-            written |= set(failures.to_table(columns=["shard"]).column(0).unique().to_pylist())
-        undone = written - {record.shard for record in records}
-        lost = sorted(undone - set(read_again))
-        if lost:
+        import pyarrow.compute as pc
+
+        recorded, newest, failures = self._recorded(), self._newest(), self._written_failures()
+        dead = recorded.filter(pc.invert(pc.is_in(_pairs(recorded), _pairs(newest))))
+        stale = failures.filter(pc.invert(pc.is_in(_pairs(failures), _pairs(newest))))
+        self._require_sums(corpus, newest, len(failures) - len(stale))
+        for name, gone in ((self._failures, stale), (self._shards, dead)):
+            for condition in _conditions(gone):
+                self._database.open_table(name).delete(condition)
+        done = set(newest.column("shard").to_pylist())
+        return sorted(set(dead.column("shard").to_pylist()) - done)
+
+    def _require_sums(self, corpus: Corpus, newest: Any, failures: int) -> None:
+        rows, failed = _sum(newest, "rows"), _sum(newest, "failures")
+        if len(corpus) == rows and failures == failed:
+            return
+        known = set(newest.column("shard").to_pylist())
+        unknown = sorted(set(corpus.column("shard").unique().to_pylist()) - known)
+        if unknown:
             raise TailwagError(
-                f"corpus {corpus.name!r} holds shard {lost[0]!r} without a record that it was finished"
-                + (f" (and {len(lost) - 1} more)" if len(lost) > 1 else "")
-                + ", and this command would not read it again: give the command that was interrupted first, or "
-                "embed into a new corpus"
+                f"corpus {corpus.name!r} holds shard {unknown[0]!r} without a record that it was finished"
+                + (f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else "")
+                + f": its records ({self._shards}) were lost, or something else wrote to it; embed into a new corpus"
             )
-        for shard in undone:
-            for table in (corpus, failures):
-                if table is not None:
-                    table.delete("shard = '" + shard.replace("'", "''") + "'")
-        if (len(corpus), self.failure_count()) != (rows, failed):
+        raise TailwagError(
+            f"corpus {corpus.name!r} has {len(corpus):,} rows and {failures:,} failures, its finished shards made "
+            f"{rows:,} and {failed:,}: something else wrote to it; embed into a new corpus"
+        )
+
+    def forget_files(self) -> None:
+        """Note that every batch is done, whatever becomes of its data files: compaction is about to replace them."""
+        table = self._database.try_table(self._shards)
+        if table is not None:
+            table.update({"files": "make_array()"})
+
+    def _recorded(self) -> Any:
+        table = self._database.try_table(self._shards)
+        if table is None:
+            return _record_schema().empty_table()
+        if "batch" not in table.schema.names:
             raise TailwagError(
-                f"corpus {corpus.name!r} has {len(corpus):,} rows and {self.failure_count():,} failures, its finished "
-                f"shards made {rows:,} and {failed:,}: something else wrote to it; embed into a new corpus"
+                f"{self._database.table_uri(self._shards)} was written by an older tailwag: embed into a new corpus"
             )
-        return sorted(undone)
+        return table.to_table()
+
+    def _written_failures(self) -> Any:
+        table = self._database.try_table(self._failures)
+        return table.to_table() if table is not None else _failure_schema().empty_table()
+
+    def _newest(self) -> Any:
+        """Give each shard's newest record of a batch that happened.
+
+        Only the last batch can be in doubt: there is one committer, and it writes one after the other.
+        """
+        import pyarrow.compute as pc
+
+        recorded = self._recorded()
+        if not len(recorded):
+            return recorded
+        of_last = pc.equal(recorded.column("batch"), recorded.column("batch")[-1])
+        with_last, without = _newest_of(recorded), _newest_of(recorded.filter(pc.invert(of_last)))
+        files = set(recorded.filter(of_last).column("files").combine_chunks().flatten().to_pylist())
+        if not files:
+            return with_last
+        corpus = self._database.try_table(self._corpus)
+        if corpus is None:
+            return without
+        if files <= {file.path for fragment in corpus.get_fragments() for file in fragment.metadata.files}:
+            return with_last
+        # Another tool may have compacted the table, and its files with it: then the number of rows tells.
+        rows = corpus.count_rows()
+        return with_last if rows == _sum(with_last, "rows") != _sum(without, "rows") else without
 
     def _append(self, table: str, rows: list[dict[str, Any]], schema: Any) -> None:
         import lance
@@ -129,10 +199,39 @@ class Ledger:
             lance.write_dataset(written, self._database.table_uri(table), mode=mode, schema=schema)
 
 
+def _newest_of(recorded: Any) -> Any:
+    import pyarrow as pa
+
+    newest = {shard: number for number, shard in enumerate(recorded.column("shard").to_pylist())}
+    return recorded.take(pa.array(newest.values(), pa.int64()))
+
+
+def _pairs(table: Any) -> Any:
+    """Give each row's batch and shard as one text: a batch's name has no line end in it."""
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(table.column("batch"), table.column("shard"), "\n").combine_chunks()
+
+
+def _conditions(table: Any) -> list[str]:
+    """Say in SQL which rows these are, a condition a batch."""
+    shards: dict[str, set[str]] = {}
+    for batch, shard in zip(table.column("batch").to_pylist(), table.column("shard").to_pylist(), strict=True):
+        shards.setdefault(batch, set()).add("'" + shard.replace("'", "''") + "'")
+    return [f"batch = '{batch}' AND shard IN ({', '.join(sorted(names))})" for batch, names in shards.items()]
+
+
+def _sum(table: Any, column: str) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(table.column(column)).as_py() or 0
+
+
 def _failure_schema() -> Any:
     import pyarrow as pa
 
-    return pa.schema([pa.field(name, pa.string(), False) for name in ("key", "shard", "reason", "detail")])
+    names = ("key", "shard", "reason", "detail", "batch")
+    return pa.schema([pa.field(name, pa.string(), False) for name in names])
 
 
 def _record_schema() -> Any:
@@ -148,9 +247,11 @@ def _record_schema() -> Any:
         "samples": number,
         "rows": number,
         "failures": number,
+        "cut_captions": number,
         "decode_seconds": seconds,
         "compute_seconds": seconds,
-        "write_seconds": seconds,
         "finished": pa.timestamp("us", tz="UTC"),
+        "batch": text,
+        "files": pa.list_(text),
     }
     return pa.schema([pa.field(name, kind, False) for name, kind in types.items()])

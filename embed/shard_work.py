@@ -1,7 +1,7 @@
-"""One shard on its way from the source into the tables: decoded and encoded batch by batch, then written.
+"""One shard on its way from the source to rows: decoded and encoded batch by batch.
 
-Each worker thread takes a batch of samples through decoding and the model. Not here: which shards, in which order
-(`job.py`).
+Each worker thread takes a batch of samples through decoding and the model. Not here: which shards, in which order,
+and writing them (`job/`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 from tailwag.errors import TailwagError
 from tailwag.progress import Progress
 
-from .corpus import Corpus, corpus_schema, is_unit, sampling_number, vector_column
+from .corpus import corpus_schema, is_unit, sampling_number, vector_column
 from .decoding import UndecodableImage, decode_image
 from .encoder import Encoder
 from .failures import Failure, Reason
-from .ledger import Ledger, ShardRecord
+from .ledger import ShardRecord
 from .sources import Found, Shard
+from .space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,15 @@ class _Batch:
     vectors: np.ndarray | None = None
     decode_seconds: float = 0.0
     compute_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EmbeddedShard:
+    """One shard, embedded and not yet written: its record, its failures, and its rows as a `pyarrow.Table`."""
+
+    record: ShardRecord
+    failures: list[Failure]
+    rows: Any
 
 
 class ShardWork:
@@ -145,9 +155,21 @@ class ShardWork:
             [position[caption] for caption in captions]
         ]
 
-    def write(self, corpus: Corpus, ledger: Ledger, text: np.ndarray) -> ShardRecord:
-        """Write failures, rows and, last, the record that the shard is done."""
-        start = time.perf_counter()
+    def finish(self, space: Space, text: np.ndarray) -> EmbeddedShard:
+        """Put everything together.
+
+        Parameters
+        ----------
+        space
+            Of the corpus.
+        text
+            From `encode_captions`.
+
+        Raises
+        ------
+        TailwagError
+            When the shard's file was changed while it was read.
+        """
         if self._shard.fingerprint() != self._fingerprint:
             raise TailwagError(
                 f"{self._shard.location} was changed while it was read, and nothing of it was written: give the "
@@ -162,34 +184,31 @@ class ShardWork:
             else:
                 detail = "the model's caption vector is not finite or has no length"
                 self.failures.append(self._failure(row.key, Reason.EMBEDDING_NOT_FINITE, detail))
-        ledger.add_failures(self.failures)
-        if rows:
-            corpus.append(self._table(corpus, rows, np.concatenate(image)[fine], text[fine]))
         record = ShardRecord(
             shard=self._shard.name,
             location=str(self._shard.location),
             is_tar=self._shard.is_tar,
             size=self._shard.size,
             fingerprint=self._fingerprint,
-            samples=len(rows) + len(self.failures),
-            rows=len(rows),
+            samples=len(self._shard.skip) + len(rows) + len(self.failures),
+            rows=len(self._shard.skip) + len(rows),
             failures=len(self.failures),
+            cut_captions=0,
             decode_seconds=sum(batch.decode_seconds for batch in self._batches),
             compute_seconds=sum(batch.compute_seconds for batch in self._batches) + self._caption_seconds,
-            write_seconds=time.perf_counter() - start,
             finished=datetime.now(UTC),
         )
-        ledger.add_record(record)
-        return record
+        vectors = np.concatenate(image)[fine] if rows else np.zeros((0, space.dimension), np.float16)
+        return EmbeddedShard(record, self.failures, self._table(space, rows, vectors, text[fine]))
 
-    def _table(self, corpus: Corpus, rows: list[_Row], image: np.ndarray, text: np.ndarray) -> Any:
+    def _table(self, space: Space, rows: list[_Row], image: np.ndarray, text: np.ndarray) -> Any:
         import pyarrow as pa
 
         columns: dict[str, Any] = {column.name: [getattr(row, column.name) for row in rows] for column in fields(_Row)}
         columns["shard"] = [self._shard.name] * len(rows)
         columns["u"] = [sampling_number(row.key) for row in rows]
         columns["image"], columns["text"] = vector_column(image), vector_column(text)
-        return pa.table(columns, schema=corpus_schema(corpus.space))
+        return pa.table(columns, schema=corpus_schema(space))
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tailwag.errors import BadInput, NotFound
 
+from .decoding import IMAGE_SUFFIXES
 from .failures import Failure
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -66,6 +68,8 @@ class Shard:
         Bytes to read.
     expected
         How many samples it should hold, where the source says so.
+    skip
+        Keys that are rows of the corpus already; their samples are passed over.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Shard:
     size: int
     files: tuple[str, ...] = field(default=(), repr=False)
     expected: int | None = None
+    skip: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def is_tar(self) -> bool:
@@ -176,6 +181,42 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 (links stay links)
 
 
+def sort_sources(sources: Sequence[str]) -> tuple[list[Path], list[Path], int]:
+    """Tell tar files from folders of images.
+
+    Parameters
+    ----------
+    sources
+        Tar files, folders of them, brace patterns, globs, folders of images.
+
+    Returns
+    -------
+    tuple[list[Path], list[Path], int]
+        The tar files, the folders of images, and how many images lie beside tar files: those are passed over.
+
+    Raises
+    ------
+    NotFound, BadInput
+        As `find_tars`.
+    """
+    tar_sources: list[str] = []
+    roots: dict[str, Path] = {}
+    beside = 0
+    for source in sources:
+        for path in _expand(source):
+            if not path.is_dir():
+                tar_sources.append(str(path))
+                continue
+            suffixes = Counter(file.suffix.lower().lstrip(".") for file in path.rglob("*") if file.is_file())
+            images = sum(suffixes[suffix] for suffix in IMAGE_SUFFIXES)
+            if suffixes["tar"]:
+                tar_sources.append(str(path))
+                beside += images
+            else:
+                roots.setdefault(os.path.abspath(path), path)  # noqa: PTH100 (links stay links)
+    return find_tars(tar_sources), list(roots.values()), beside
+
+
 def walk_files(root: Path, hidden: bool) -> Iterator[Path]:
     """List the files of a folder and its sub-folders, each folder's sorted; links to folders are not followed.
 
@@ -239,3 +280,14 @@ def _expected_samples(tar: Path) -> int | None:
         return int(json.loads(tar.with_name(f"{tar.stem}_stats.json").read_text("utf-8"))["successes"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _expand(source: str) -> list[Path]:
+    """Give the paths that a source names, whether they exist or not; a path that exists is never read as a pattern."""
+    if "://" in source:
+        return find_tars([source])  # which says that it is not on this machine
+    paths: list[Path] = []
+    for pattern in [source] if Path(source).exists() else expand_braces(source):
+        matches = [] if Path(pattern).exists() else sorted(glob(pattern))  # noqa: PTH207 (patterns may be absolute)
+        paths += [Path(match) for match in matches] or [Path(pattern)]
+    return paths

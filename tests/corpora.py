@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from tailwag.embed.corpus import Corpus, corpus_schema, sampling_number, vector_column
+from tailwag.embed.failures import Failure
+from tailwag.embed.ledger import Ledger, ShardRecord
 from tailwag.embed.space import Space
 from tailwag.retrieval.prototypes import PrototypeSet
 
@@ -80,3 +84,23 @@ def rows_table(
 def make_prototypes(vectors: np.ndarray, space: Space | None = None) -> PrototypeSet:
     names = tuple(f"query {number}" for number in range(len(vectors)))
     return PrototypeSet(names, vectors, space or make_space(vectors.shape[1]), ("made",) * len(vectors))
+
+
+def add_failures(corpus: Corpus, failures: Sequence[Failure]) -> None:
+    """Write down a shard `failed` of which nothing became a row."""
+    record = ShardRecord(
+        shard="failed",
+        location="/nowhere/failed.tar",
+        is_tar=True,
+        size=0,
+        fingerprint="",
+        samples=len(failures),
+        rows=0,
+        failures=len(failures),
+        cut_captions=0,
+        decode_seconds=0.0,
+        compute_seconds=0.0,
+        finished=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    failures = [replace(failure, shard="failed") for failure in failures]
+    Ledger(corpus.database, corpus.name).prepare("batch", [record], failures, [])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tailwag.embed.corpus import Corpus
+from tailwag.embed.database import Database
 from tailwag.embed.encoder import Encoder
-from tailwag.embed.job import EmbeddingPlan, plan_embedding, run_embedding
+from tailwag.embed.job import IncompleteJob, plan_embedding, run_embedding
 from tailwag.embed.ledger import Ledger
+from tailwag.embed.reading import ShardReader
 from tailwag.errors import BadInput, SpaceMismatch, TailwagError
 
 from ..conftest import make_tiny_model
@@ -65,33 +67,74 @@ class Stopped(Exception):
     """Stands for the process's death at a chosen place."""
 
 
-@pytest.mark.parametrize("step", ["after failures", "after rows", "after the record"])
-@pytest.mark.parametrize("shard", ["00000", "00002"])
+def dies_after(monkeypatch, step, batch):
+    """Let the process die after one of a batch's three writes; every shard is a batch of its own."""
+    written = {"failures": 0, "records": 0, "rows": 0}
+
+    def count(kind):
+        written[kind] += 1
+        if (kind, written[kind] - 1) == (step, batch):
+            raise Stopped
+
+    true_append, true_commit = Ledger._append, Corpus.commit_fragments
+
+    def append(self, table, rows, schema):
+        true_append(self, table, rows, schema)
+        count("failures" if table.endswith("failures") else "records")
+
+    def commit(self, fragments):
+        true_commit(self, fragments)
+        count("rows")
+
+    monkeypatch.setattr(Ledger, "_append", append)
+    monkeypatch.setattr(Corpus, "commit_fragments", commit)
+
+
+@pytest.mark.parametrize("step", ["failures", "records", "rows"])
+@pytest.mark.parametrize("batch", [0, 2])
 def test_a_job_stopped_between_any_two_writes_ends_in_the_same_tables(
-    tmp_path, source, encoder, monkeypatch, step, shard
+    tmp_path, source, encoder, monkeypatch, step, batch
 ):
-    run(source, tmp_path / "whole", encoder)
+    def run_by_shard(database):
+        return run_embedding(plan_embedding([str(source)], database, "c"), encoder, group_seconds=0)
 
-    def dies_after(method):
-        def dying(self, *arguments):
-            method(self, *arguments)
-            if f"set/{shard}" in str(arguments):
-                raise Stopped
-
-        return dying
-
+    run_by_shard(tmp_path / "whole")
     with monkeypatch.context() as patch:
-        if step == "after rows":
-            patch.setattr(Corpus, "append", dies_after(Corpus.append))
-        elif step == "after failures":
-            patch.setattr(Ledger, "add_failures", dies_after(Ledger.add_failures))
-        else:
-            patch.setattr(Ledger, "add_record", dies_after(Ledger.add_record))
+        dies_after(patch, step, batch)
         with pytest.raises(Stopped):
-            run(source, tmp_path / "db", encoder)
-    report = run(source, tmp_path / "db", encoder)
-    assert report.undone == ([] if step == "after the record" else [f"set/{shard}"])
+            run_by_shard(tmp_path / "db")
+    # Nobody is shown what did not happen, before any job has cleaned up.
+    done = batch + (step == "rows")
+    assert len(Ledger(Database(tmp_path / "db"), "c").records()) == done
+    assert Ledger(Database(tmp_path / "db"), "c").failure_count() == done
+    assert len(Ledger(Database(tmp_path / "db"), "c").failures()) == done
+    report = run_by_shard(tmp_path / "db")
+    assert report.shards == 3 - done
+    assert report.undone == ([f"set/{batch:05d}"] if step == "records" else [])
     assert contents(tmp_path / "db") == contents(tmp_path / "whole")
+
+
+def test_a_compaction_by_another_tool_is_not_taken_for_an_interrupted_job(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    sound_shard(source / "00003.tar", range(2))
+    run(source, tmp_path / "db", encoder)
+    before = contents(tmp_path / "db")
+    assert len(Corpus.open(tmp_path / "db", "c").fragments()) > 1
+    Corpus.open(tmp_path / "db", "c")._dataset.optimize.compact_files()
+    assert len(Corpus.open(tmp_path / "db", "c").fragments()) == 1
+    assert run(source, tmp_path / "db", encoder).samples == 0
+    assert contents(tmp_path / "db") == before
+
+
+def test_files_that_nobody_refers_to_are_removed(tmp_path, source, encoder):
+    run(source, tmp_path / "db", encoder)
+    orphan = tmp_path / "db" / "c.lance" / "data" / "orphan.lance"
+    shutil.copy(next(orphan.parent.iterdir()), orphan)
+    run(source, tmp_path / "db", encoder)
+    sound_shard(source / "00003.tar", range(2))
+    run(source, tmp_path / "db", encoder)
+    assert not orphan.exists()
+    assert len(list(orphan.parent.iterdir())) == len(Corpus.open(tmp_path / "db", "c").fragments())
 
 
 def test_a_shard_that_changed_is_not_taken_for_done(tmp_path, source, encoder):
@@ -143,10 +186,9 @@ def test_a_folders_last_part_is_read_again_when_the_job_died_before_its_record(t
     for number in range(5):
         (folder / f"{number}.jpg").write_bytes(picture(number))
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "add_record", lambda *_: (_ for _ in ()).throw(Stopped))
+        dies_after(patch, "records", 0)
         with pytest.raises(Stopped):
             run(folder, tmp_path / "db", encoder)
-    assert len(Corpus.open(tmp_path / "db", "c")) == 5
     report = run(folder, tmp_path / "db", encoder)
     assert (report.undone, report.rows) == (["pets#00000"], 5)
     assert len(Corpus.open(tmp_path / "db", "c")) == 5
@@ -169,16 +211,21 @@ def test_a_damaged_ledger_is_not_taken_for_none(tmp_path, source, encoder):
 
 
 def test_a_shard_that_changes_while_it_is_read_is_not_written(tmp_path, source, encoder, monkeypatch):
-    true_read = EmbeddingPlan.read
+    true_read = ShardReader.read
 
-    def replacing(plan, shard):
-        yield from true_read(plan, shard)
-        write_tar(shard.location, [("other.jpg", picture(1)), *sound_members(range(3))])
+    def replacing(reader, shard):
+        yield from true_read(reader, shard)
+        if shard.name == "set/00001":
+            write_tar(shard.location, [("other.jpg", picture(1)), *sound_members(range(9))])
 
-    monkeypatch.setattr(EmbeddingPlan, "read", replacing)
-    with pytest.raises(TailwagError, match="was changed while it was read, and nothing of it was written"):
-        run(source, tmp_path / "db", encoder)
-    assert len(Corpus.open(tmp_path / "db", "c")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardReader, "read", replacing)
+        with pytest.raises(
+            IncompleteJob, match=r"shard 'set/00001' was left out: .* was changed .* 2 are done"
+        ) as left:
+            run(source, tmp_path / "db", encoder)
+    assert left.value.report.rows == len(Corpus.open(tmp_path / "db", "c")) == 8
+    assert run(source, tmp_path / "db", encoder).rows == 10
 
 
 def test_a_caption_vector_that_is_no_number_is_a_failure(tmp_path, source, encoder, monkeypatch):

@@ -12,13 +12,12 @@ from PIL import Image
 from tailwag.embed.corpus import Corpus, sampling_number
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure, Reason
-from tailwag.embed.ledger import Ledger
 from tailwag.main import main
 from tailwag.retrieval.commands import BACKEND_NAMES
 from tailwag.retrieval.concepts import load_concepts, query_concepts
 from tailwag.retrieval.counting import BACKENDS, CountQuery, count
 from tailwag.retrieval.prototypes import PrototypeSet, prototypes_from_texts
-from tests.corpora import make_corpus, make_space, random_unit
+from tests.corpora import add_failures, make_corpus, make_space, random_unit
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def database(encoder, tmp_path_factory):
     corpus = make_corpus(
         folder, encoder.encode_images(noise), encoder.encode_texts(captions), name="photos", space=encoder.space
     )
-    Ledger(corpus.database, "photos").add_failures([Failure("s/x", "s", Reason.NOT_AN_IMAGE, "text")] * 3)
+    add_failures(corpus, [Failure("s/x", "s", Reason.NOT_AN_IMAGE, "text")] * 3)
     other = make_space(32, weights="others")
     make_corpus(folder, random_unit(5, 32), name="foreign", space=other)
     make_corpus(folder, random_unit(0, 32), name="empty", space=encoder.space)

@@ -8,11 +8,18 @@ from tailwag.embed import scanning
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.database import Database
 from tailwag.embed.failures import Failure, Reason
-from tailwag.embed.ledger import Ledger
 from tailwag.errors import BadInput, SpaceMismatch, TailwagError
 from tailwag.retrieval.counting import CountQuery, count, similarities
 from tailwag.retrieval.counting.backends import _PREFERENCE
-from tests.corpora import clustered_unit, make_corpus, make_prototypes, make_space, random_unit, rows_table
+from tests.corpora import (
+    add_failures,
+    clustered_unit,
+    make_corpus,
+    make_prototypes,
+    make_space,
+    random_unit,
+    rows_table,
+)
 from tests.running import RUNNING
 
 DIMENSION = 24
@@ -155,7 +162,7 @@ def test_an_unknown_side_or_backend_is_refused(tmp_path, prototypes):
 def test_failures_are_told_for_the_newest_version_only(tmp_path, prototypes):
     corpus = make_corpus(tmp_path, clustered_unit(20, DIMENSION))
     old = corpus.version
-    Ledger(corpus.database, "made").add_failures([Failure("s/x", "s", Reason.NOT_AN_IMAGE, "text")] * 3)
+    add_failures(corpus, [Failure("s/x", "s", Reason.NOT_AN_IMAGE, "text")] * 3)
     assert str(count(corpus, CountQuery(prototypes, 1))[0]).endswith("; 3 more samples could not be embedded.")
     corpus.append(rows_table(corpus.space, clustered_unit(5, DIMENSION), prefix="t/"))
     assert count(corpus, CountQuery(prototypes, 1)).failures == 3

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from tailwag.embed.failures import Failure, Reason
-from tailwag.embed.ledger import Ledger
 from tailwag.main import main
 from tailwag.retrieval.counting.backends import describe_backend
-from tests.corpora import make_corpus, random_unit, rows_table
+from tests.corpora import add_failures, make_corpus, random_unit, rows_table
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def tailwag(tmp_path, capsys):
 def corpus(tmp_path):
     made = make_corpus(tmp_path, random_unit(1200, 16), name="photos")
     failures = [Failure("s/a", "s", Reason.NOT_AN_IMAGE, "x")] * 2 + [Failure("s/b", "s", Reason.NO_IMAGE, "y")]
-    Ledger(made.database, "photos").add_failures(failures)
+    add_failures(made, failures)
     return made
 
 

@@ -1,0 +1,142 @@
+"""The one committer: makes fragments that workers wrote, and the records of their shards, part of the corpus.
+
+A batch happens in one commit of the corpus's table; whatever is killed before leaves files that nobody refers to, and
+`settle` removes them. Not here: writing the fragments (`job/group_work.py`, `imports/`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+from tailwag.errors import TailwagError
+
+from .corpus import Corpus
+from .database import Database, first_line
+from .failures import Failure
+from .ledger import Ledger, ShardRecord
+from .locking import only_writer
+from .space import Space
+
+# Lance keeps files of a commit that may be under way for a week; no version is ever as old as this.
+_NO_VERSION = timedelta(days=36_500)
+
+
+def only_job(database: Database, corpus: str) -> AbstractContextManager[None]:
+    """Keep every other job away from a corpus while the block runs.
+
+    Raises
+    ------
+    TailwagError
+        When another job writes to the corpus.
+    """
+    if not database.is_local:
+        return nullcontext()
+    path = database.folder / f".{corpus}.lock"
+    return only_writer(path, f"another `tailwag embed` writes to corpus {corpus!r}: wait until it is done")
+
+
+def open_or_create(database: Database, name: str, space: Space) -> Corpus:
+    """Open the corpus that rows of a space are added to; make it where there is none.
+
+    Raises
+    ------
+    SpaceMismatch
+        When the corpus holds vectors of another space.
+    """
+    if not database.has_table(name):
+        return Corpus.create(database, name, space)
+    corpus = Corpus.open(database, name)
+    corpus.space.require_same(
+        space,
+        here=f"corpus {corpus.name!r} holds",
+        there="this job would add those of",
+        remedy=f"pass {corpus.space.options}, or another --corpus",
+    )
+    return corpus
+
+
+class Committer:
+    """Writes batches to one corpus. The caller holds `only_job`.
+
+    Parameters
+    ----------
+    corpus
+        The corpus; moved to the version of the last commit.
+    still_alone
+        Asked before each commit: raises when another job has taken the corpus over. None asks nobody.
+
+    Attributes
+    ----------
+    seconds
+        Spent on commits.
+    """
+
+    def __init__(self, corpus: Corpus, still_alone: Callable[[], None] | None = None) -> None:
+        self.corpus = corpus
+        self.seconds = 0.0
+        self._ledger = Ledger(corpus.database, corpus.name)
+        self._still_alone = still_alone
+
+    def settle(self) -> list[str]:
+        """Take away what an interrupted job left: its records, its failures, its files.
+
+        Returns
+        -------
+        list[str]
+            The shards of the batch that did not happen.
+
+        Raises
+        ------
+        TailwagError
+            When rows, records and failures do not add up.
+        """
+        undone = self._ledger.settle(self.corpus)
+        self.remove_orphans()
+        return undone
+
+    def remove_orphans(self) -> int:
+        """Delete data files that no version refers to: the caller is the only writer, so nobody waits for them.
+
+        Returns
+        -------
+        int
+            Bytes removed.
+        """
+        return self.corpus.remove_unreferenced(_NO_VERSION)
+
+    def commit(self, fragments: Sequence[str], records: Sequence[ShardRecord], failures: Sequence[Failure]) -> None:
+        """Commit a batch.
+
+        Parameters
+        ----------
+        fragments
+            `lance.FragmentMetadata` as JSON, from `lance.fragment.write_fragments`; empty where the batch has no row.
+        records
+            One a shard; together they count the fragments' rows, those of `skip` apart.
+        failures
+            Of these shards.
+
+        Raises
+        ------
+        TailwagError
+            When the store refuses; the batch did not happen then, or the next job finds that it did.
+        """
+        start = time.perf_counter()
+        if self._still_alone is not None:
+            self._still_alone()
+        files = [file["path"] for fragment in fragments for file in json.loads(fragment)["files"]]
+        try:
+            self._ledger.prepare(uuid.uuid4().hex, records, failures, files)
+            if fragments:
+                self.corpus.commit_fragments(fragments)
+        except OSError as error:
+            raise TailwagError(
+                f"corpus {self.corpus.name!r} cannot be written: {first_line(error)}; give the command again once that "
+                "is mended: it goes on where it stopped"
+            ) from error
+        self.seconds += time.perf_counter() - start

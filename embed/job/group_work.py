@@ -1,0 +1,138 @@
+"""A worker's part: embed a group of shards and write their rows as Lance fragments that nobody sees yet.
+
+The same in every engine. Not here: committing (`committing.py`), and what runs where (the engines).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from tailwag.errors import TailwagError
+from tailwag.progress import Progress
+
+from ..corpus import corpus_schema
+from ..database import first_line
+from ..encoder import Encoder
+from ..failures import Failure
+from ..ledger import ShardRecord
+from ..reading import ShardReader
+from ..shard_work import ShardWork
+from ..sources import Shard
+from .groups import Group, GroupDone
+
+# Rows a record batch: what Lance holds in memory beside the shard at hand.
+_BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class GroupWorker:
+    """Embeds groups, with one model.
+
+    Attributes
+    ----------
+    encoder
+        The model.
+    reader
+        Reads shards.
+    pool, threads
+        Threads that decode and encode, and how many.
+    batch_size
+        Pictures a forward pass.
+    """
+
+    encoder: Encoder
+    reader: ShardReader
+    pool: Executor
+    threads: int
+    batch_size: int
+
+    def embed(self, group: Group, table_uri: str, progress: Progress) -> GroupDone:
+        """Embed a group and write its rows beside the table.
+
+        Parameters
+        ----------
+        group
+            The shards.
+        table_uri
+            Of the corpus's table.
+        progress
+            Told of every sample.
+
+        Raises
+        ------
+        TailwagError
+            When the fragments cannot be written. A shard that cannot be read does not raise: it is left.
+        """
+        import pyarrow as pa
+        from lance.fragment import write_fragments
+
+        start = time.perf_counter()
+        schema = corpus_schema(self.encoder.space)
+        done: list[tuple[ShardRecord, tuple[Failure, ...]]] = []
+        left: dict[str, str] = {}
+        rows = self._rows(group, progress, done, left)
+        first = next(rows, None)
+        fragments: list[Any] = []
+        if first is not None:
+            # Lance pulls the rows, and would wrap an error of ours into one of its own.
+            raised: list[BaseException] = []
+            reader = pa.RecordBatchReader.from_batches(schema, _guarded(_batches(first, rows), raised))
+            try:
+                fragments = write_fragments(reader, table_uri, schema=schema, mode="append")
+            except OSError as error:
+                if raised:
+                    raise raised[0] from None
+                raise TailwagError(
+                    f"rows cannot be written to {table_uri}: {first_line(error)}; give the command again once that is "
+                    "mended: it goes on where it stopped"
+                ) from error
+        written = tuple(json.dumps(fragment.to_json()) for fragment in fragments)
+        return GroupDone(group, written, tuple(done), left, time.perf_counter() - start)
+
+    def _rows(
+        self,
+        group: Group,
+        progress: Progress,
+        done: list[tuple[ShardRecord, tuple[Failure, ...]]],
+        left: dict[str, str],
+    ) -> Iterator[Any]:
+        """Embed shard by shard; give the rows of each that has some, as a `pyarrow.Table`."""
+        for shard in group.shards:
+            try:
+                _require_planned(shard)
+                work = ShardWork(self.encoder, shard)
+                work.run(self.reader.read(shard), self.pool, self.threads, self.batch_size, progress)
+                text = work.encode_captions(self.pool, self.threads, self.batch_size)
+                embedded = work.finish(self.encoder.space, text)
+            except (OSError, TailwagError) as error:
+                left[shard.name] = first_line(error)
+                continue
+            done.append((embedded.record, tuple(embedded.failures)))
+            if len(embedded.rows):
+                yield embedded.rows
+
+
+def _require_planned(shard: Shard) -> None:
+    if shard.is_tar and (size := shard.location.stat().st_size) != shard.size:
+        raise TailwagError(
+            f"{shard.location} was changed since the job began (it had {shard.size:,} bytes, now {size:,})"
+        )
+
+
+def _batches(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield from first.to_batches(max_chunksize=_BATCH_ROWS)
+    for table in rest:
+        yield from table.to_batches(max_chunksize=_BATCH_ROWS)
+
+
+def _guarded(batches: Iterator[Any], raised: list[BaseException]) -> Iterator[Any]:
+    try:
+        yield from batches
+    except BaseException as error:
+        raised.append(error)
+        raise
