@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tailwag.retrieval.counting.cuda.driver import why_no_gpu
+
+from .object_store import ObjectStore, running_store
 
 ROOT = Path(__file__).resolve().parent.parent
 if why_no_gpu() is not None:  # Triton decides when it is imported first whether it compiles its kernels
@@ -63,3 +66,10 @@ def make_tiny_model(folder: Path, seed: int = 0, **preprocessing) -> Path:
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing}))
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A real S3-compatible server."""
+    with running_store() as store:
+        yield store
