@@ -13,6 +13,15 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from .centring_option import (
+    CentringWish,
+    centre_option,
+    check_rethreshold,
+    prototypes_as_wished,
+    was_given,
+    wish_by_thresholds,
+    wish_for_pictures,
+)
 from .concept_options import concepts_option, open_concepts
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
 from .joint_commands import CaptionOptions, answer_with_captions, caption_options
@@ -21,7 +30,8 @@ from .recording import Recording, answer_from_histograms, count_recorded, known_
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..embed.corpus import Corpus
+    from ..embed.corpus import Corpus, Side
+    from .centring_choice import Centre
     from .concepts import ConceptSet
     from .counting import CountQuery, CountResult
     from .estimates import Sketch
@@ -43,6 +53,7 @@ class _Thresholds:
 
     values: np.ndarray
     sources: tuple[str, ...] | str
+    wish: CentringWish
     without_threshold: tuple[str, ...] = ()
     without_concept: tuple[str, ...] = ()
 
@@ -77,6 +88,7 @@ class _Thresholds:
     help="Text with {} for the name, or plain, openai-imagenet, simple-imagenet.  "
     '[default: the set\'s own, else "a photo of a {}"]',
 )
+@centre_option("no")
 @click.option(
     "--side", type=click.Choice(["image", "text"]), default="image", show_default=True, help="Vectors compared."
 )
@@ -114,6 +126,7 @@ def count(
     threshold: float | None,
     thresholds: str | None,
     template: str | None,
+    centre: Centre,
     side: Any,
     where: str | None,
     margin: float | None,
@@ -146,6 +159,7 @@ def count(
       tailwag count cc3m "red panda"
       tailwag count cc3m --concepts caltech101 --thresholds 0.24,0.26 --parquet counts.parquet
       tailwag count cc3m --image example.jpg --threshold 0.8
+      tailwag count cc3m "red panda" --centre auto
       tailwag count cc3m --concepts caltech101 --threshold 0.27 --margin 0.02 --where "width >= 256"
       tailwag count cc3m "red panda" --threshold 0.27 --estimate --within 10%
       tailwag count cc3m.sketch "zebra" --threshold 0.3
@@ -195,19 +209,29 @@ def count(
         opened = Corpus.open(database, corpus, _as_version(version))
     outputs = {"as_json": as_json, "csv_path": csv_path, "parquet_path": parquet_path}
     if isinstance(opened, Corpus) and recording.since is not None and not named:
+        if was_given():
+            raise click.UsageError("--since without CONCEPT takes its prototypes too: leave out --centre.")
         query = known_query(opened, recording.since, side)
-        chosen = _Thresholds(query.thresholds, query.threshold_sources)
+        chosen = _Thresholds(query.thresholds, query.threshold_sources, CentringWish("no"))
         ladder = set(query.threshold_sources) == {"ladder"}
     else:
         wanted = _wanted(concept, concepts, template, images)
-        chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds)
+        chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds, centre)
+        wish = wish_for_pictures(chosen.wish) if images or examples else chosen.wish
         if recording.rethreshold and isinstance(opened, Corpus):
             _report_unmatched(chosen)
-            made = {"template": template, "examples": examples, "version": version}
+            check_rethreshold(wish)
+            made = {
+                "template": template,
+                "examples": examples,
+                "centred": wish.wish == "yes",
+                "version": version,
+            }
             asked = (wanted.select(names), chosen.values, chosen.sources, side)
             answer_from_histograms(opened, *asked, **made, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs)
             return
-        prototypes = _make_prototypes(opened, wanted.select(names), images, examples, (model, pretrained, device))
+        how = (model, pretrained, device)
+        prototypes = _make_prototypes(opened, wanted.select(names), images, examples, how, wish, side)
         query = CountQuery(
             prototypes,
             chosen.values,
@@ -350,21 +374,24 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, ima
 
 
 def _choose_thresholds(
-    corpus: Corpus | Sketch, wanted: ConceptSet, threshold: float | None, thresholds: str | None
+    corpus: Corpus | Sketch, wanted: ConceptSet, threshold: float | None, thresholds: str | None, centre: Centre
 ) -> tuple[_Thresholds, tuple[str, ...]]:
     """Read and check the thresholds before a model is loaded; gives also the names of those that can be counted."""
     from .counting import check_thresholds
     from .thresholds import LADDER, ThresholdTable, match_thresholds, read_thresholds
 
     if thresholds is None:
-        values = LADDER if threshold is None else check_thresholds(threshold, 1)[0]
-        return _Thresholds(values, "ladder" if threshold is None else "given"), wanted.names
+        given = threshold is not None
+        values = check_thresholds(threshold, 1)[0] if given else LADDER
+        wish = wish_by_thresholds(centre, None, given)
+        return _Thresholds(values, "given" if given else "ladder", wish), wanted.names
     table = read_thresholds(thresholds)
     if not isinstance(table, ThresholdTable):
-        return _Thresholds(table, "given"), wanted.names
+        return _Thresholds(table, "given", wish_by_thresholds(centre, None, True)), wanted.names
     table.require_space(corpus.space)
+    wish = wish_by_thresholds(centre, table, True)
     matched = match_thresholds(table, wanted.names)
-    chosen = _Thresholds(matched.thresholds, matched.sources, matched.without_threshold, matched.without_concept)
+    chosen = _Thresholds(matched.thresholds, matched.sources, wish, matched.without_threshold, matched.without_concept)
     return chosen, matched.names
 
 
@@ -374,6 +401,8 @@ def _make_prototypes(
     images: tuple[str, ...],
     examples: bool,
     model: tuple[str | None, str | None, str | None],
+    wish: CentringWish,
+    side: Side,
 ) -> PrototypeSet:
     from tailwag.progress import progress
 
@@ -383,11 +412,14 @@ def _make_prototypes(
     pictures = [read_picture(image) for image in images]  # before the model, which takes seconds to load
     encoder = Encoder.for_space(corpus.space, *model)
     if pictures:
-        return PrototypeSet.of_images(wanted.names[0], pictures, encoder)
+        made = PrototypeSet.of_images(wanted.names[0], pictures, encoder)
+        return prototypes_as_wished(made, wish, corpus, encoder, side)
     with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
         if examples:
-            return prototypes_from_examples(wanted, encoder, bar)
-        return PrototypeSet.of_texts(wanted, encoder, bar)
+            made = prototypes_from_examples(wanted, encoder, bar)
+        else:
+            made = PrototypeSet.of_texts(wanted, encoder, bar)
+    return prototypes_as_wished(made, wish, corpus, encoder, side, wanted)
 
 
 def query_from_options(
@@ -397,6 +429,7 @@ def query_from_options(
     threshold: float | None,
     thresholds: str | None,
     template: str | None,
+    centre: Centre,
     side: Any,
     model: tuple[str | None, str | None, str | None],
 ) -> CountQuery:
@@ -404,8 +437,8 @@ def query_from_options(
     from .counting import CountQuery
 
     wanted = _wanted(concept, concepts, template, ())
-    chosen, names = _choose_thresholds(corpus, wanted, threshold, thresholds)
-    prototypes = _make_prototypes(corpus, wanted.select(names), (), False, model)
+    chosen, names = _choose_thresholds(corpus, wanted, threshold, thresholds, centre)
+    prototypes = _make_prototypes(corpus, wanted.select(names), (), False, model, chosen.wish, side)
     _report_unmatched(chosen)
     return CountQuery(prototypes, chosen.values, side, chosen.sources)
 

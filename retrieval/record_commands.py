@@ -13,10 +13,13 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options
 
+from .centring_option import centre_option, was_given
 from .concept_options import concepts_option
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .centring_choice import Centre
 
 
 @click.command()
@@ -98,6 +101,7 @@ def verify(
 @click.option("--threshold", type=float, help="Least similarity of a hit, from -1 to 1.")
 @click.option("--thresholds", metavar="LIST|FILE.csv", help="Several: 0.24,0.26; or a CSV with concept,threshold.")
 @click.option("--template", metavar="TEXT|SET", help="As in `tailwag count`.")
+@centre_option("no")
 @click.option(
     "--side", type=click.Choice(["image", "text"]), default="image", show_default=True, help="Vectors compared."
 )
@@ -119,6 +123,7 @@ def diff(
     threshold: float | None,
     thresholds: str | None,
     template: str | None,
+    centre: Centre,
     side: Any,
     database: str,
     model: str | None,
@@ -153,6 +158,8 @@ def diff(
 
     named = concept is not None or concepts is not None
     _check_diff_usage(concept, concepts, threshold, thresholds, template, as_json, csv_path)
+    if not named and was_given():
+        raise click.UsageError("--centre goes with CONCEPT or --concepts: a saved count says what is compared.")
     for path in (csv_path, parquet_path):
         check_folder(path)
     opened = Database(database)
@@ -164,7 +171,7 @@ def diff(
             raise click.UsageError("A run has its own concepts: leave out CONCEPT and --concepts, or name two corpora.")
         from .commands import query_from_options
 
-        asked = (concept, concepts, threshold, thresholds, template)
+        asked = (concept, concepts, threshold, thresholds, template, centre)
         query = query_from_options(corpora[0], *asked, side, (model, pretrained, device))
     with progress("counting") as bar:
         comparison = compare(opened, sides[0], sides[1], query, backend, bar, side)

@@ -240,6 +240,7 @@ def answer_from_histograms(
     *,
     template: str | None,
     examples: bool,
+    centred: bool,
     version: str | None,
     as_json: bool,
     csv_path: str | None,
@@ -248,17 +249,19 @@ def answer_from_histograms(
     note: str,
 ) -> None:
     """Answer from saved histograms, and print or write what that gives; `note` ends what people read."""
+    from .centring import centred_recipe
     from .prototypes import recipes_of_examples, recipes_of_texts
     from .records import rethreshold
     from .records.printing import print_rethresholded, report_rethresholded, rethresholded_as_dict
 
+    recipes = recipes_of_examples(wanted) if examples else recipes_of_texts(wanted)
     answer = rethreshold(
         corpus,
         wanted.names,
         thresholds,
         side,
         sources,
-        recipes=recipes_of_examples(wanted) if examples else recipes_of_texts(wanted),
+        recipes=tuple(map(centred_recipe, recipes)) if centred else recipes,
         only_these_recipes=template is not None or examples,
         any_version=version is None,
     )

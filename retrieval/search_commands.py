@@ -11,10 +11,13 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from .centring_option import CentringWish, centre_option, prototypes_as_wished, wish_for_pictures
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..embed.corpus import Corpus
+    from .centring_choice import Centre
     from .index import Index
     from .index_manifest import IndexDescription, Manifest
     from .index_plan import IndexPlan
@@ -40,6 +43,7 @@ _PIPE_CAPTION = 80
 @click.option("-k", "k", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
 @click.option("--html", "html_path", metavar="PATH", help="Write one page with the pictures in it.")
 @click.option("--exact", is_flag=True, help="Compare every row, also where there is an index.")
+@centre_option("no")
 @click.option("--side", type=_SIDES, default="image", show_default=True, help="Vectors compared.")
 @click.option(
     "--nprobe", type=click.IntRange(1), default=None, help="Lists of the index looked into.  [default: as it was built]"
@@ -58,6 +62,7 @@ def search(
     k: int,
     html_path: str | None,
     exact: bool,
+    centre: Centre,
     side: Any,
     nprobe: int | None,
     as_json: bool,
@@ -78,6 +83,7 @@ def search(
       tailwag search cc3m "two dogs in snow"
       tailwag search cc3m "two dogs in snow" -k 100 --html dogs.html
       tailwag search cc3m --image example.jpg --exact
+      tailwag search cc3m "two dogs in snow" --centre auto
     """
     from ..embed.corpus import Corpus
     from .result_tables import check_folder
@@ -91,11 +97,12 @@ def search(
         raise click.UsageError("--json and --csv - both write to standard output: pass one of them.")
     if exact and nprobe is not None:
         raise click.UsageError("--nprobe is for an index, and --exact uses none: pass one of them.")
+    wish = wish_for_pictures(CentringWish(centre)) if images else CentringWish(centre)
     for path in (html_path, csv_path):
         check_folder(path)  # now, not after the search
     opened = Corpus.open(database, corpus, _as_version(version))
     index = None if exact else _index_to_use(opened, side, device)
-    prototypes, examples = _make_query(opened, query, images, (model, pretrained, device))
+    prototypes, examples = _make_query(opened, query, images, (model, pretrained, device), wish, side)
     from tailwag.progress import progress
 
     with progress("comparing", total=None if index else len(opened)) as bar:
@@ -216,7 +223,12 @@ def _index_to_use(corpus: Corpus, side: Any, device: str | None) -> Index | None
 
 
 def _make_query(
-    corpus: Corpus, query: str | None, images: tuple[str, ...], how: tuple[str | None, str | None, str | None]
+    corpus: Corpus,
+    query: str | None,
+    images: tuple[str, ...],
+    how: tuple[str | None, str | None, str | None],
+    wish: CentringWish,
+    side: Any,
 ) -> tuple[PrototypeSet, list[Image]]:
     """Embed the text as it is, or the example pictures; also give the pictures, to show."""
     from .prototypes import PrototypeSet, read_picture
@@ -228,8 +240,10 @@ def _make_query(
     encoder = Encoder.for_space(corpus.space, model, pretrained, device)
     if query is not None:
         vectors = encoder.encode_texts([query])
-        return PrototypeSet((query,), vectors, encoder.space, (f'text "{query}"',)), []
-    return PrototypeSet.of_images(", ".join(images), pictures, encoder), pictures
+        made = PrototypeSet((query,), vectors, encoder.space, (f'text "{query}"',))
+    else:
+        made = PrototypeSet.of_images(", ".join(images), pictures, encoder)
+    return prototypes_as_wished(made, wish, corpus, encoder, side), pictures
 
 
 def _write_files(

@@ -15,6 +15,7 @@ from tailwag.errors import BadInput, NotFound
 
 from ...embed.corpus import Corpus, Side
 from ...embed.space import Space
+from ..centring import kind_of, making_of
 from ..concepts import fold
 from ..counting import check_thresholds
 from ..counting.bins import EDGES, counts_at_edges
@@ -173,8 +174,9 @@ def rethreshold(
     threshold_sources
         One text a concept, or one for all.
     recipes
-        How each concept's prototype is to have been made. Where none such is saved, and all that are saved for the
-        concept are one and the same, that one answers. None takes the only one.
+        How each concept's prototype is to have been made, whatever the reason. Where none such is saved, and all that
+        are saved for the concept and are of the same kind (plain or centred) are one and the same, that one answers.
+        None takes the only one.
     only_these_recipes
         Refuse such stand-ins.
     any_version
@@ -199,7 +201,7 @@ def rethreshold(
     for position, concept in enumerate(concepts):
         wanted = None if recipes is None else recipes[position]
         row = _pick(saved.versions[version][fold(concept)], wanted, only_these_recipes)
-        if wanted is not None and row["recipe"] != wanted:
+        if wanted is not None and making_of(row["recipe"]) != making_of(wanted):
             others.append(concept)
         picked.append(row)
     counts = counts_at_edges(read_histograms(corpus.database, [row["_rowoffset"] for row in picked]))
@@ -272,7 +274,8 @@ def _newest_with_all(saved: _Saved, corpus: str, concepts: Sequence[str], recipe
     complete = [one for one in versions if all(fold(concept) in saved.versions[one] for concept in concepts)]
     for version in complete if recipes is not None else ():
         own = (saved.versions[version][fold(concept)] for concept in concepts)
-        if all(any(row["recipe"] == recipe for row in rows) for rows, recipe in zip(own, recipes or (), strict=True)):
+        wanted = map(making_of, recipes or ())
+        if all(any(making_of(row["recipe"]) == one for row in rows) for rows, one in zip(own, wanted, strict=True)):
             return version
     if complete:
         return complete[0]
@@ -296,13 +299,16 @@ def _newest_with_all(saved: _Saved, corpus: str, concepts: Sequence[str], recipe
 def _pick(saved: list[dict[str, Any]], recipe: str | None, only_this: bool) -> dict[str, Any]:
     """Choose between what is saved of one concept at one version, the newest first."""
     for row in saved:
-        if row["recipe"] == recipe:
+        if recipe is not None and making_of(row["recipe"]) == making_of(recipe):
             return row
     recipes = list(dict.fromkeys(row["recipe"] for row in saved))
-    if only_this or len({row["prototype_sha256"] for row in saved}) > 1:
+    # A similarity of the other kind is of another size: its counts answer another question.
+    alike = [row for row in saved if recipe is None or kind_of(row["recipe"]) == kind_of(recipe)]
+    if only_this or len({row["prototype_sha256"] for row in alike}) != 1:
         asked = "" if recipe is None else f", none by {recipe}"
+        other = "--template" if alike else f"--centre {'no' if kind_of(recipe or '') == 'centred' else 'yes'}"
         raise BadInput(
             f"{saved[0]['concept']!r} is saved with prototypes by {'; '.join(recipes)}{asked}: name one of them by "
-            "--template, or count with --save"
+            f"{other}, or count with --save"
         )
-    return saved[0]
+    return alike[0]

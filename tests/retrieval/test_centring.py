@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 
 from tailwag.errors import BadInput, SpaceMismatch
-from tailwag.retrieval.centring import (
-    Background,
-    centre,
-    centred_recipe,
+from tailwag.retrieval.background import Background, vocabulary_digest, vocabulary_texts
+from tailwag.retrieval.centring import centre, centred_recipe, is_centred, kind_of, making_of, with_reason
+from tailwag.retrieval.centring_choice import (
+    average_precision,
+    choose_by_labels,
     choose_centring,
-    is_centred,
+    labelled_sample,
     measure_hub_strength,
-    vocabulary_digest,
-    vocabulary_texts,
+    sample_vectors,
 )
+from tailwag.retrieval.concepts import Concept, ConceptSet
 from tailwag.retrieval.prototypes import PrototypeSet
-from tests.corpora import make_space
+from tests.corpora import make_corpus, make_space, random_unit
 
 D = 16
 
@@ -72,9 +73,18 @@ def test_another_space_and_a_prototype_that_would_be_too_long_are_refused():
         centre(opposite, background())
 
 
-def test_the_vocabulary_names_each_noun_once():
-    texts = vocabulary_texts()
-    assert 1000 <= len(texts) == len(set(texts)) <= 1500
+def test_a_recipe_says_its_kind_whatever_words_someone_typed():
+    for plain in (
+        'text "a dog"',
+        "mean of 3 example images",
+        'text "x, less the mean of 3 texts (vocabulary 00000000)"',
+    ):
+        centred = centred_recipe(plain)
+        assert (kind_of(plain), kind_of(centred)) == ("plain", "centred")
+        for recipe in (plain, centred):
+            told = with_reason(recipe, "hub strength 0.9 on [some] rows")
+            assert making_of(told) == recipe == making_of(recipe) and kind_of(told) == kind_of(recipe)
+            assert told.endswith(f" [{kind_of(recipe)}: hub strength 0.9 on (some) rows]")
 
 
 def test_hub_strength_is_what_the_whole_table_of_similarities_gives():
@@ -93,6 +103,9 @@ def test_auto_follows_hub_strength_and_a_wish_is_a_wish():
     assert choose_centring("auto", hubs, texts).centred
     choice = choose_centring("auto", flat, texts)
     assert not choice.centred and "under 0.7" in choice.reason and "200 rows" in choice.reason
+    assert choice.kind == "plain" and str(choice) == f"plain: {choice.reason}"
+    few = choose_centring("auto", hubs[:199], texts)
+    assert not few.centred and few.hub_strength is None and "199 rows are under 200" in few.reason
     assert choose_centring("yes", flat, texts).centred and not choose_centring("no", hubs, texts).centred
     with pytest.raises(BadInput, match="none of auto"):
         choose_centring("maybe", hubs, texts)
@@ -113,10 +126,7 @@ def test_true_clip_asks_for_centring_and_ranks_better_with_it(data):
     labels = read_labels(folder / "labels_by_eye.csv", names)
     plain_map, centred_map = (
         np.mean(
-            [
-                average_precision(pictures.astype(float) @ one.vectors[row].astype(float), *seen)
-                for row, seen in labels.items()
-            ]
+            [precision(pictures.astype(float) @ one.vectors[row].astype(float), *seen) for row, seen in labels.items()]
         )
         for one in (plain, centre(plain, vocabulary))
     )
@@ -132,7 +142,59 @@ def read_labels(path, names):
     return found
 
 
-def average_precision(similarities, yes, unsure):
-    order = [row for row in np.argsort(-similarities) if row not in set(unsure)]
-    hits = np.isin(order, yes)
-    return float((np.cumsum(hits)[hits] / (np.flatnonzero(hits) + 1)).mean())
+def precision(similarities, yes, unsure):
+    told = np.setdiff1d(np.arange(len(similarities)), unsure)
+    return average_precision(similarities[told], np.isin(told, yes))
+
+
+def test_average_precision_is_the_mean_precision_at_each_hit():
+    generator = np.random.default_rng(8)
+    for _ in range(20):
+        similarities, shown = generator.normal(size=30), generator.random(30) < 0.3
+        shown[0] = True
+        order = np.argsort(-similarities)
+        at = [shown[order[: place + 1]].mean() for place in range(30) if shown[order[place]]]
+        assert average_precision(similarities, shown) == pytest.approx(np.mean(at))
+    # Rows that cannot be told apart are no ranking: whichever stands first, it is the same.
+    assert average_precision(np.zeros(4), np.array([1, 0, 0, 0], bool)) == 0.25
+
+
+def hubs_and_things(rows=400, things=4, seed=9):
+    """Pictures of things of which some resemble every text, and the prototypes of the things."""
+    generator = np.random.default_rng(seed)
+    shows = generator.integers(0, things, rows)
+    texts = cone(things, 10)
+    wide = texts.astype(float)[shows] * 0.5 + generator.normal(size=(rows, D)) / 8
+    wide += np.outer(generator.exponential(1.5, rows), background().mean)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return wide.astype(np.float16), shows, texts
+
+
+def test_labels_choose_what_ranks_better_and_say_nothing_where_they_are_few():
+    pictures, shows, texts = hubs_and_things()
+    plain = PrototypeSet(tuple("abcd"), texts, make_space(D), tuple("abcd"))
+    centred = centre(plain, background())
+    shown = shows[:, None] == np.arange(4)
+    choice = choose_by_labels(plain, centred, pictures, shown)
+    means = [
+        np.mean([average_precision(pictures.astype(float) @ v.astype(float), shown[:, c]) for c, v in enumerate(vs)])
+        for vs in (plain.vectors, centred.vectors)
+    ]
+    assert choice.centred == (means[1] > means[0]) and f"{means[1]:.3f} centred, {means[0]:.3f} plain" in choice.reason
+    assert choose_by_labels(centred, plain, pictures, shown).centred != choice.centred
+    assert choose_by_labels(plain, centred, pictures[:9], shown[:9]) is None
+
+
+def test_samples_are_of_the_corpus_and_the_same_each_time(tmp_path):
+    vectors = random_unit(50, D)
+    labels = ["Red Panda" if row % 5 == 0 else None if row % 5 == 1 else "zebra" for row in range(50)]
+    corpus = make_corpus(tmp_path, vectors, labels=labels)
+    assert np.array_equal(sample_vectors(corpus, "image"), vectors)
+    few = sample_vectors(corpus, "image", 10)
+    assert few.shape == (10, D) and np.array_equal(few, sample_vectors(corpus, "image", 10))
+    assert all((vectors == one).all(axis=1).any() for one in few) and len(np.unique(few, axis=0)) == 10
+    concepts = ConceptSet("x", (Concept("red_panda"), Concept("horse", ("Zebra",)), Concept("dog")))
+    found, shown = labelled_sample(corpus, concepts)
+    assert np.array_equal(found, vectors[[label is not None for label in labels]])
+    assert shown.sum(axis=0).tolist() == [10, 30, 0]
+    assert labelled_sample(make_corpus(tmp_path, vectors, name="bare"), concepts) is None
