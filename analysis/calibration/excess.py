@@ -63,11 +63,14 @@ class PurestRows:
         Their first bin.
     rows, mentions
         How many there are, and how many of them name the concept.
+    share
+        Of all rows of the corpus.
     """
 
     start: int
     rows: int
     mentions: int
+    share: float
 
     @property
     def rate(self) -> float:
@@ -163,4 +166,4 @@ def find_purest_rows(rows: np.ndarray, mentions: np.ndarray) -> PurestRows | Non
         return None
     named, unnamed = all_mentions[windows] + 0.5, (all_rows - all_mentions)[windows] + 0.5
     best = windows[int(np.argmax(stats.beta.ppf(_LOWER_BOUND, named, unnamed)))]
-    return PurestRows(int(best), int(all_rows[best]), int(all_mentions[best]))
+    return PurestRows(int(best), int(all_rows[best]), int(all_mentions[best]), float(all_rows[best] / all_rows[0]))

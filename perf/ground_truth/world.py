@@ -7,8 +7,9 @@ model's doing, as with photographs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -82,6 +83,20 @@ class EmbeddedWorld:
 
 def embedded_world(cache: Path, name: str, plan: WorldPlan) -> EmbeddedWorld:
     """Draw and embed a world, or read what an earlier run left."""
+    kept = cache / "worlds" / f"{name}.npz"
+    if not kept.is_file():
+        made = _draw_and_embed(cache, name, plan)
+        temporary = kept.with_suffix(".tmp")
+        arrays: dict[str, Any] = {each.name: np.array(getattr(made, each.name)) for each in fields(made)}
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(kept)
+    with np.load(kept) as held:
+        values = {each: held[each] for each in held.files}
+    return EmbeddedWorld(tuple(values.pop("names").tolist()), **values)
+
+
+def _draw_and_embed(cache: Path, name: str, plan: WorldPlan) -> EmbeddedWorld:
     folder = cache / "worlds" / name
     if not (folder / TRUTH_FILE).is_file():
         with progress(f"drawing {name}", total=plan.n, unit="images") as bar:

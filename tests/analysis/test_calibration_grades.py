@@ -67,6 +67,37 @@ def test_purest_rows_that_seldom_name_it_make_it_fragile(clear):
     assert grade.level == "fragile" and "seldom named" in str(grade)
 
 
+def test_many_similar_rows_that_hardly_ever_name_it_are_unsupported_and_a_few_are_not(clear):
+    made, frequency = clear
+    assert frequency.purest is not None
+    mentions = int(made.mentions.sum())
+
+    def graded(rate, share):
+        purest = replace(frequency.purest, mentions=round(rate * 1_000), rows=1_000, share=share)
+        return grade_anchored(replace(frequency, purest=purest), mentions)
+
+    assert graded(0.19, 0.003).level == "unsupported" and "look-alikes" in str(graded(0.19, 0.003))
+    assert graded(0.19, 0.002).level == graded(0.21, 0.003).level == "fragile"
+    assert graded(0.9, 0.3).level == "sound"
+
+
+def test_look_alikes_that_some_captions_name_are_unsupported():
+    levels, errors = [], []
+    for seed in range(30, 34):
+        captions = Captions(look_alikes_named=0.01)
+        made = simulate_histograms(
+            1e-4, captions, concepts=10, rows=30_000, look_alikes=500, look_alikes_nearness=2.0, seed=seed
+        )
+        for one, mentions, truth in zip(
+            anchored_frequencies(made.rows, made.mentions), made.mentions.sum(axis=1), made.truth, strict=True
+        ):
+            levels.append(grade_anchored(one, int(mentions)).level)
+            errors.append(one.estimate / truth)
+    # Several times too great, and nothing but the grade tells.
+    assert np.median(errors) > 3
+    assert levels.count("unsupported") >= 0.95 * len(levels)
+
+
 def test_a_wide_interval_and_a_concept_that_nothing_names_are_unsupported(clear):
     made, frequency = clear
     wide = replace(frequency, upper=17 * frequency.lower)
