@@ -15,6 +15,9 @@ from tailwag.errors import BadInput
 
 _MOST_STEPS = 20_000
 _STILL = 1e-8
+# Of the slope on similarities in units of their spread: CLIP's own factor of 100 is 3 where they spread by .03. A few
+# rows that are all won rightly would call for a slope without end.
+_USUAL_LOG_SLOPE, _LOG_SLOPE_DEVIATION = 1.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,14 @@ class Temperature:
         return softmax(self.slope * similarities.astype(np.float64) + self.bias, axis=1)
 
 
-def fit_temperature(similarities: np.ndarray, labels: np.ndarray) -> Temperature:
-    """Fit slope and biases to labelled rows by maximum likelihood, with a weak pull of the biases to zero.
+def fit_temperature(
+    similarities: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    start: Temperature | None = None,
+) -> Temperature:
+    """Fit slope and biases to labelled rows by maximum likelihood, with a weak pull to what is usual.
 
     Parameters
     ----------
@@ -49,6 +58,10 @@ def fit_temperature(similarities: np.ndarray, labels: np.ndarray) -> Temperature
         (n, C) similarities of the labelled rows.
     labels
         (n,) class numbers; every class at least once.
+    weights
+        (n,) how often each row counts, none negative; None counts each once.
+    start
+        Where the search begins; a good guess shortens it. None begins at nothing known.
 
     Raises
     ------
@@ -66,29 +79,40 @@ def fit_temperature(similarities: np.ndarray, labels: np.ndarray) -> Temperature
     rows, classes = similarities.shape
     if labels.min() < 0 or labels.max() >= classes:
         raise BadInput(f"labels run from {labels.min()} to {labels.max()}, the classes from 0 to {classes - 1}")
-    counts = np.bincount(labels, minlength=classes)
+    weights = np.ones(rows) if weights is None else np.asarray(weights, np.float64)
+    counts = np.bincount(labels, weights, minlength=classes)
     if not counts.all():
         raise BadInput(f"class {int(np.argmin(counts))} has no labelled row: leave it out or label one")
+    total = float(counts.sum())
     wide = similarities.astype(np.float64)
     # Similarities of CLIP spread by a few hundredths: in units of their spread the slope is near 1 for the search.
     spread = float(wide.std()) or 1.0
-    one_hot = np.eye(classes)[labels]
+    scaled, one_hot = wide / spread, np.eye(classes)[labels]
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slope, bias = np.exp(parameters[0]), parameters[1:]
-        logits = slope * wide / spread + bias
-        wrong = softmax(logits, axis=1) - one_hot
-        value = -float((one_hot * log_softmax(logits, axis=1)).sum()) + float(bias @ bias) / 2
-        return value / rows, np.append((wrong * wide / spread).sum() * slope, wrong.sum(axis=0) + bias) / rows
+        logits = slope * scaled + bias
+        log_shares = log_softmax(logits, axis=1)
+        wrong = weights[:, None] * (np.exp(log_shares) - one_hot)
+        off = (parameters[0] - _USUAL_LOG_SLOPE) / _LOG_SLOPE_DEVIATION
+        value = -float(weights @ log_shares[np.arange(rows), labels]) + float(bias @ bias) / 2 + off**2 / 2
+        by_slope = (wrong * scaled).sum() * slope + off / _LOG_SLOPE_DEVIATION
+        return value / total, np.append(by_slope, wrong.sum(axis=0) + bias) / total
 
-    found = minimize(
-        loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B", bounds=[(-7, 7)] + [(None, None)] * classes
+    begin = (
+        np.append(_USUAL_LOG_SLOPE, np.zeros(classes))
+        if start is None
+        else np.append(np.log(start.slope * spread), start.bias)
     )
+    bounds = [(-7, 7)] + [(None, None)] * classes
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-7})
     bias = found.x[1:] - found.x[1:].mean()
-    return Temperature(float(np.exp(found.x[0])) / spread, bias, counts / rows)
+    return Temperature(float(np.exp(found.x[0])) / spread, bias, counts / total)
 
 
-def estimate_priors(probabilities: np.ndarray, priors: np.ndarray) -> np.ndarray:
+def estimate_priors(
+    probabilities: np.ndarray, priors: np.ndarray, weights: np.ndarray | None = None, *, still: float = _STILL
+) -> np.ndarray:
     """Estimate the shares of the classes by expectation maximisation.
 
     Parameters
@@ -97,6 +121,10 @@ def estimate_priors(probabilities: np.ndarray, priors: np.ndarray) -> np.ndarray
         (N, C) calibrated probabilities under `priors`.
     priors
         (C,) shares that the probabilities presuppose, all positive.
+    weights
+        (N,) how often each row counts, none negative; None counts each once.
+    still
+        The greatest change of a share at which the search ends.
 
     Returns
     -------
@@ -122,13 +150,17 @@ def estimate_priors(probabilities: np.ndarray, priors: np.ndarray) -> np.ndarray
     priors = np.asarray(priors, np.float64)
     if priors.shape != (probabilities.shape[1],) or not (priors > 0).all():
         raise BadInput(f"{probabilities.shape[1]} classes need as many priors, all over 0; got {priors}")
-    ratio = probabilities / priors
+    counted = np.ones(len(probabilities)) if weights is None else np.asarray(weights, np.float64)
+    if counted.shape != (len(probabilities),) or not (counted >= 0).all() or not counted.sum() > 0:
+        raise BadInput(f"{len(probabilities)} rows need as many weights, none negative and not all 0")
+    kept = counted > 0
+    ratio, counted = probabilities[kept] / priors, counted[kept] / counted.sum()
     shares = priors / priors.sum()
     for _ in range(_MOST_STEPS):
-        weighted = ratio * shares
-        renewed = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
-        if np.abs(renewed - shares).max() < _STILL:
-            return renewed
+        # Row by row ratio * shares, divided by its sum, then the mean: as two products without a table in between.
+        renewed = shares * ((counted / (ratio @ shares)) @ ratio)
+        if np.abs(renewed - shares).max() < still:
+            return renewed / renewed.sum()
         shares = renewed
     raise BadInput(
         f"the shares of {len(priors)} classes have not settled after {_MOST_STEPS:,} steps: their probabilities hardly "
@@ -169,13 +201,61 @@ def adjust_counts(shares: np.ndarray, confusion: np.ndarray) -> np.ndarray:
     return solved / solved.sum()
 
 
-def confusion_of(winners: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Tabulate how labelled rows are won: (C, C), columns sum to 1; every class has a labelled row."""
+def confusion_of(shares: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Tabulate how labelled rows are won.
+
+    Parameters
+    ----------
+    shares
+        (n, C): which class wins each labelled row, as `share_wins` gives it; rows sum to 1.
+    labels
+        (n,) class numbers; every class at least once.
+    weights
+        (n,) how often each row counts; None counts each once.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C, C): of the rows of class j, the share that class i wins, in row i, column j; columns sum to 1.
+
+    Raises
+    ------
+    BadInput
+        When a class has no labelled row.
+    """
+    classes = shares.shape[1]
+    counted = np.ones(len(labels)) if weights is None else weights
     table = np.zeros((classes, classes))
-    np.add.at(table, (winners, labels), 1)
-    if not table.sum(axis=0).all():
-        raise BadInput(f"class {int(np.argmin(table.sum(axis=0)))} has no labelled row: leave it out or label one")
-    return table / table.sum(axis=0)
+    np.add.at(table.T, labels, shares * counted[:, None])
+    sizes = np.bincount(labels, counted, minlength=classes)
+    if not sizes.all():
+        raise BadInput(f"class {int(np.argmin(sizes))} has no labelled row: leave it out or label one")
+    return table / sizes
+
+
+def share_wins(similarities: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """Which class wins each row? A row whose best classes lie within a margin is shared by them evenly.
+
+    Parameters
+    ----------
+    similarities
+        (N, C) similarities or log-odds.
+    margin
+        How far below the best a class may lie and still share in the row; 0 shares only where two are equal.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, C) float64, every row summing to 1.
+
+    Examples
+    --------
+    >>> share_wins(np.array([[.3, .2, .1], [.3, .3, .1]]))
+    array([[1. , 0. , 0. ],
+           [0.5, 0.5, 0. ]])
+    """
+    best = similarities >= similarities.max(axis=1, keepdims=True) - margin
+    return best / best.sum(axis=1, keepdims=True)
 
 
 def _checked(probabilities: np.ndarray) -> np.ndarray:

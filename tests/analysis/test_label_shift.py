@@ -10,6 +10,7 @@ from tailwag.analysis.calibration.label_shift import (
     confusion_of,
     estimate_priors,
     fit_temperature,
+    share_wins,
 )
 from tailwag.errors import BadInput
 
@@ -44,7 +45,7 @@ def test_shifted_shares_are_found_where_winners_are_biased():
     winners = np.bincount(rows.argmax(axis=1), minlength=4) / len(rows)
     temperature = fit_temperature(known, labels)
     found = estimate_priors(temperature.probabilities(rows), temperature.priors)
-    adjusted = adjust_counts(winners, confusion_of(known.argmax(axis=1), labels, 4))
+    adjusted = adjust_counts(winners, confusion_of(share_wins(known), labels))
     assert np.abs(found - truth).max() < 0.01
     assert np.abs(adjusted - truth).max() < 0.03
     assert np.abs(winners - truth).max() > 0.05  # what is corrected is there
@@ -69,7 +70,7 @@ def test_no_labels_and_a_class_without_any_are_refused():
     with pytest.raises(BadInput, match="class 1 has no labelled row"):
         fit_temperature(np.zeros((2, 2)), np.zeros(2, int))
     with pytest.raises(BadInput, match="class 1 has no labelled row"):
-        confusion_of(np.zeros(2, int), np.zeros(2, int), 2)
+        confusion_of(share_wins(np.eye(2)), np.zeros(2, int))
     with pytest.raises(BadInput, match="summing to 1"):
         estimate_priors(np.ones((2, 2)), np.array([0.5, 0.5]))
     with pytest.raises(BadInput, match="over 0"):
