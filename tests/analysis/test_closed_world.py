@@ -82,8 +82,8 @@ def test_em_is_nearer_than_winners_where_shares_differ_from_those_of_the_labels(
     rows = drawn(truth, 5, spread=0.03).similarities
     labelled = drawn([100] * 4, 6, spread=0.03)
     errors = {m: np.abs(np.log10((counts_by(m, labelled, rows) + 0.5) / (truth + 0.5))) for m in METHODS}
-    assert errors["em"].max() < 0.15
-    assert errors["winner"].max() > 0.3
+    assert errors["em"].mean() < errors["winner"].mean() / 2
+    assert errors["winner"].max() > 0.3  # what is corrected is there
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
