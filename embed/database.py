@@ -1,6 +1,7 @@
 """The database: a folder or object store that LanceDB keeps tables in. Naming, listing and opening them.
 
-Not here: what a corpus is (`corpus.py`).
+Lance reaches a store with what the environment says (docs/object-stores.md); nothing of that passes through here. Not
+here: what a corpus is (`corpus.py`), sources on stores (`storage.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any
 
 from tailwag.errors import BadInput, NotFound, TailwagError
 
+from .storage import StorePath, is_remote
+from .store_requests import require_no_credentials, require_s3_settings, without_secrets
+
 METADATA_SPACE = b"tailwag:space"  # the key of a corpus's space in its schema's metadata
 # Tables of saved results; no corpus may take their names.
 RESULT_TABLES = ("frequencies", "similarities", "certificates")
@@ -20,6 +24,11 @@ _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 class Database:
     """A LanceDB database: a folder, or an object store's URI.
 
+    Raises
+    ------
+    BadInput
+        For a URI with credentials in it, and for a store that would be reached unencrypted without the user's word.
+
     Examples
     --------
     >>> Database("./tailwag-db").corpora()
@@ -28,11 +37,29 @@ class Database:
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri).rstrip("/")
+        if not self.is_local:
+            require_no_credentials(self.uri)
+            if self.uri.startswith("s3"):
+                require_s3_settings()
 
     @property
     def is_local(self) -> bool:
         """Whether it is a folder of this machine."""
-        return "://" not in self.uri or self.uri.startswith("file://")
+        return not is_remote(self.uri)
+
+    def exists(self) -> bool:
+        """Whether it is there: the folder, or on an object store any table."""
+        return self.folder.is_dir() if self.is_local else bool(self.tables())
+
+    def lock_place(self, corpus: str) -> Path | StorePath | None:
+        """Say where the one writer of a corpus takes its lock; None for a store on which none can be taken."""
+        if self.is_local:
+            return self.folder / f".{corpus}.lock"
+        return self._address / f"{corpus}.lease" if self.uri.startswith("s3://") else None
+
+    @property
+    def _address(self) -> StorePath:
+        return StorePath(self.uri)
 
     @property
     def folder(self) -> Path:
@@ -57,7 +84,10 @@ class Database:
         """Name every LanceDB table, corpora and their ledgers alike."""
         if self.is_local:
             return sorted(path.name.removesuffix(".lance") for path in self.folder.glob("*.lance") if path.is_dir())
-        import lancedb
+        if self.uri.startswith("s3://"):
+            names = self._address.folders()
+            return [name.removesuffix(".lance") for name in names if name.endswith(".lance")]
+        import lancedb  # which takes two seconds
 
         return sorted(lancedb.connect(self.uri).table_names(limit=100_000))
 
@@ -78,10 +108,14 @@ class Database:
             return lance.dataset(self.table_uri(table), version=version)
         except (ValueError, OSError) as error:
             # A table that is there but damaged must not be taken for one that is not.
-            there = self.is_local and version is None and (self.folder / f"{table}.lance").exists()
-            if "not found" in str(error).lower() and not there:
+            if _says_not_found(error) and not (version is None and self._holds_files(table)):
                 return None
             raise TailwagError(f"{self.table_uri(table)} cannot be opened: {first_line(error)}") from error
+
+    def _holds_files(self, table: str) -> bool:
+        if self.is_local:
+            return (self.folder / f"{table}.lance").exists()
+        return self.uri.startswith("s3://") and f"{table}.lance" in self._address.folders()
 
     def open_table(self, table: str) -> Any:
         """Open a table as a `lance.LanceDataset`.
@@ -112,5 +146,23 @@ def check_corpus_name(name: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Give an error's first line, or its kind where it says nothing."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Give an error's first line, or its kind where it says nothing; what a store answered in words, and no secrets."""
+    said = str(error).strip()
+    if not said:
+        return type(error).__name__
+    status = re.search(r"status code: (\d+ [A-Za-z ]+)", said)
+    if status is not None and "Error performing" in said:
+        code, message = (re.search(rf"<{tag}>([^<]*)</{tag}>", said) for tag in ("Code", "Message"))
+        words = [found[1] for found in (code, message) if found is not None and found[1]]
+        said = f"the store answers {': '.join([status[1].strip(), *words])}"
+        if status[1].startswith(("401", "403")):
+            said += " (check the credentials in the environment)"
+    elif "Failed to get AWS credentials" in said:
+        said = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return without_secrets(said.splitlines()[0])
+
+
+def _says_not_found(error: Exception) -> bool:
+    # A bucket that is not there, or a request that is refused with 404, is no table that is not there.
+    said = str(error)
+    return "not found" in said.lower() and not ("Error performing" in said and "was not found" not in said)

@@ -1,6 +1,6 @@
 """Reading a folder of images: the label is the sub-folder; the caption a text file of the same name, or a CSV or JSONL.
 
-Not here: tar shards (`tar_shards.py`).
+The folder may be a prefix on a store; its files are then read many at a time. Not here: tar shards (`tar_shards.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import io
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tailwag.errors import BadInput, NotFound
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
 from .sources import Found, Sample, Shard, printable, require_printable, walk_files
+from .storage import Location, StorePath
+from .store_sources import REQUESTS_AT_ONCE
 
 # Small enough to commit often, large enough that a commit costs nothing beside the encoding.
 FILES_PER_SHARD = 1000
@@ -34,36 +38,36 @@ class ImageFolder:
     Attributes
     ----------
     root
-        The folder.
+        The folder, or the prefix.
     name
         Its own name, with which its keys begin: ``pets/cats/tom.jpg``.
     files
         Every picture, and every caption without one, as a sorted path relative to the root.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))  # noqa: PTH100 (links stay links)
+    def __init__(self, root: Location) -> None:
+        # Links stay links.
+        self.root = root if isinstance(root, StorePath) else Path(os.path.abspath(root))  # noqa: PTH100
         self.name = self.root.name
         if not self.name:
             raise BadInput(f"{root} has no name to begin its keys with: name a folder below it")
         require_printable(self.root)
-        listed = list(walk_files(self.root, hidden=False))
-        self._captions = _captions_of_tables(self.root, listed)
-        self._texts: dict[str, Path] = {}
-        pictures, texts = set(), set()
-        for path in listed:
+        listed = _list_files(self.root)
+        self._captions = _captions_of_tables(listed)
+        self._texts: dict[str, Location] = {}
+        self._pictures: dict[str, Location] = {}
+        texts = set()
+        for relative, path in listed.items():
             suffix = path.suffix.lower().lstrip(".")
-            relative = path.relative_to(self.root)
             if suffix in IMAGE_SUFFIXES:
-                pictures.add(relative.as_posix())
+                self._pictures[relative] = path
             elif suffix == "txt":
-                texts.add(relative.as_posix())
-                self._texts[_without_suffix(relative.as_posix())] = path
-        with_picture = {_without_suffix(picture) for picture in pictures}
+                texts.add(relative)
+                self._texts[_without_suffix(relative)] = path
+        with_picture = {_without_suffix(picture) for picture in self._pictures}
         lonely = {text for text in texts if _without_suffix(text) not in with_picture}
-        self._pictures = frozenset(pictures)
-        self.files = tuple(sorted(pictures | lonely | (set(self._captions) - pictures)))
-        if not pictures:
+        self.files = tuple(sorted({*self._pictures, *lonely, *self._captions}))
+        if not self._pictures:
             raise NotFound(f"{root} holds neither .tar shards nor images ({', '.join(IMAGE_SUFFIXES)})")
 
     def shards(self, done: Collection[str], first: int) -> list[Shard]:
@@ -82,7 +86,7 @@ class ImageFolder:
             Shard(
                 f"{self.name}#{first + number:05d}",
                 self.root,
-                sum(_size(self.root / file) for file in part),
+                sum(_size(self._pictures.get(file, self.root / file)) for file in part),
                 part,
                 len(part),
             )
@@ -91,27 +95,40 @@ class ImageFolder:
 
     def read(self, shard: Shard) -> Iterator[Found]:
         """Read a part's samples: a `Sample` or a `Failure` for each of its files."""
-        for file in shard.files:
-            yield self._read(f"{self.name}/{file}", shard.name, file)
+        if not isinstance(self.root, StorePath):
+            for file in shard.files:
+                yield self._read(f"{self.name}/{file}", shard.name, file)
+            return
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            ahead: deque[Future[Found]] = deque()
+            try:
+                for file in shard.files:
+                    ahead.append(pool.submit(self._read, f"{self.name}/{file}", shard.name, file))
+                    if len(ahead) > REQUESTS_AT_ONCE:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, key: str, shard: str, file: str) -> Found:
-        path, text = self.root / file, self._texts.get(_without_suffix(file))
+        path, text = self._pictures.get(file), self._texts.get(_without_suffix(file))
         if printable(key) != key:
             return Failure(printable(key), shard, Reason.KEY_NOT_UTF8, "the file's name is not UTF-8")
-        if file not in self._pictures and (file.lower().endswith(".txt") or not os.path.isfile(path)):  # noqa: PTH113
+        if path is None and (file.lower().endswith(".txt") or not _is_file(self.root / file)):
             return Failure(key, shard, Reason.NO_IMAGE, "a caption without an image")
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            path = path if path is not None else self.root / file
+            if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
                 return Failure(key, shard, Reason.CANNOT_BE_READ, "not a regular file")
-            if status.st_size > MAX_FILE_BYTES:
-                return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{status.st_size:,} bytes")
+            if (size := _exact_size(path)) > MAX_FILE_BYTES:
+                return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{size:,} bytes")
             caption = self._captions.get(file) or (text.read_text("utf-8").strip() if text else "")
             caption.encode("utf-8")
             image = path.read_bytes()
         except UnicodeError as error:
             return Failure(key, shard, Reason.CAPTION_NOT_UTF8, printable(str(error))[:200])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotFound):
             return Failure(key, shard, Reason.CANNOT_BE_READ, "its file has gone")
         except OSError as error:
             return Failure(key, shard, Reason.CANNOT_BE_READ, error.strerror or type(error).__name__)
@@ -119,16 +136,34 @@ class ImageFolder:
         return Sample(key, image, caption, label=None if parent == "." else parent)
 
 
-def read_folder_images(root: Path, files: Collection[str]) -> dict[str, bytes]:
+def read_folder_images(root: Location, files: Collection[str]) -> dict[str, bytes]:
     """Read some pictures of a folder; those that are not there any more are left out."""
     return {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
 
 
-def _size(path: Path) -> int:
+def _list_files(root: Location) -> dict[str, Location]:
+    """List what is not hidden, by the path relative to the folder."""
+    if not isinstance(root, StorePath):
+        return {path.relative_to(root).as_posix(): path for path in walk_files(root, hidden=False)}
+    start = len(root.address) + 1
+    listed = {path.address[start:]: path for path in root.files()}
+    return {name: path for name, path in listed.items() if not any(part.startswith(".") for part in name.split("/"))}
+
+
+def _is_file(path: Location) -> bool:
+    return path.is_file() if isinstance(path, StorePath) else os.path.isfile(path)  # noqa: PTH113 (long names)
+
+
+def _exact_size(path: Location) -> int:
+    known = path.size if isinstance(path, StorePath) else None
+    return path.stat().st_size if known is None else known
+
+
+def _size(path: Location) -> int:
     """Give a file's size; 0 for what cannot be looked at, which is told where it is read."""
     try:
-        return path.stat().st_size
-    except (OSError, ValueError):
+        return _exact_size(path)
+    except (OSError, ValueError, NotFound):
         return 0
 
 
@@ -136,7 +171,7 @@ def _without_suffix(file: str) -> str:
     return file.rpartition(".")[0]
 
 
-def _captions_of_tables(root: Path, files: Sequence[Path]) -> dict[str, str]:
+def _captions_of_tables(files: Mapping[str, Location]) -> dict[str, str]:
     """Read every CSV and JSONL that lies directly in the folder and names files and captions.
 
     Others are passed over: a table belongs to the captions if its columns name files and captions, or if it is called
@@ -144,9 +179,9 @@ def _captions_of_tables(root: Path, files: Sequence[Path]) -> dict[str, str]:
     file (a caption each) the first is kept: a row has one caption.
     """
     captions: dict[str, str] = {}
-    for path in files:
+    for name, path in files.items():
         suffix = path.suffix.lower()
-        if path.parent != root or suffix not in (".csv", ".jsonl"):
+        if "/" in name or suffix not in (".csv", ".jsonl"):
             continue
         records: list[Mapping[str, Any]] = []
         try:
@@ -178,7 +213,7 @@ def _captions_of_tables(root: Path, files: Sequence[Path]) -> dict[str, str]:
     return captions
 
 
-def _names_captions(columns: Collection[str], path: Path) -> bool:
+def _names_captions(columns: Collection[str], path: Location) -> bool:
     """Say whether a table is one of captions, by its columns or by its name."""
     named = any(column in columns for column in _FILE_COLUMNS) and any(column in columns for column in _CAPTION_COLUMNS)
     return named or path.stem.lower() in _CAPTION_TABLES

@@ -10,11 +10,13 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from tailwag.errors import TailwagError
 
 from .corpus import Corpus
 from .image_folders import read_folder_images
 from .ledger import Ledger, ShardRecord
+from .storage import locate
 from .tar_shards import read_tar_images
 
 
@@ -70,8 +72,10 @@ def _read_shard(keys: list[str], shard: str, record: ShardRecord | None) -> list
     member_of = {key: key.removeprefix(f"{prefix}/") for key in keys}
     read = read_tar_images if record.is_tar else read_folder_images
     try:
-        found = read(Path(record.location), set(member_of.values()))
-    except (OSError, tarfile.TarError) as error:
+        found = read(locate(record.location), set(member_of.values()))
+    except (OSError, tarfile.TarError, TailwagError) as error:
+        if isinstance(error, TailwagError):  # which names the place
+            return [Picture(key, None, str(error)) for key in keys]
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         return [Picture(key, None, f"{record.location} cannot be read: {reason}") for key in keys]
     absent = f"not in {record.location} any more"

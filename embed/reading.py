@@ -6,10 +6,10 @@ Not here: the readers themselves (`tar_shards.py`, `image_folders.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from .image_folders import ImageFolder
 from .sources import Found, Sample, Shard
+from .storage import Location
 from .tar_shards import read_tar
 
 
@@ -22,8 +22,8 @@ class ShardReader:
         Folders of images that are listed already; one that is missing is listed when a part of it is read.
     """
 
-    def __init__(self, folders: Mapping[Path, ImageFolder] | None = None) -> None:
-        self._folders = dict(folders or {})
+    def __init__(self, folders: Mapping[Location, ImageFolder] | None = None) -> None:
+        self._folders: dict[Location, ImageFolder] = dict(folders or {})
 
     def read(self, shard: Shard) -> Iterator[Found]:
         """Read a shard's samples and failures, in its order, without those that are rows already."""

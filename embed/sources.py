@@ -1,6 +1,7 @@
 """Where pictures and captions come from, as shards: the same work for a tar file and for a folder of images.
 
-Finding shards and giving them names. Reading them is `tar_shards.py` and `image_folders.py`.
+Finding shards and giving them names. Not here: finding them on a store (`store_sources.py`), reading them
+(`tar_shards.py` and `image_folders.py`).
 """
 
 from __future__ import annotations
@@ -8,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
-from tailwag.errors import BadInput, NotFound
+from tailwag.errors import BadInput, NotFound, TailwagError
 
+from .braces import GLOB_CHARACTERS, expand_braces
 from .decoding import IMAGE_SUFFIXES
 from .failures import Failure
+from .storage import Location, StorePath, is_remote
+from .store_requests import StoreDown
+from .store_sources import REQUESTS_AT_ONCE, find_on_store
 
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_GLOB_CHARACTERS = frozenset("*?[")
+_END_BYTES = 64 << 10  # of each end of a file, by which it is recognised
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Shard:
     name
         Unique in the corpus: ``coco/00000`` for ``…/coco/00000.tar``, ``pets#00000`` for a part of a folder.
     location
-        The tar file, or the folder.
+        The tar file, or the folder; a path here or an address elsewhere.
     files
         For a folder, the pictures of this part, relative to it; empty for a tar.
     size
@@ -73,7 +76,7 @@ class Shard:
     """
 
     name: str
-    location: Path
+    location: Location
     size: int
     files: tuple[str, ...] = field(default=(), repr=False)
     expected: int | None = None
@@ -85,17 +88,44 @@ class Shard:
         return not self.files
 
     def fingerprint(self) -> str:
-        """Recognise the shard again: a digest of its size and both its ends, or of a folder part's list of files."""
+        """Recognise the shard again: a digest of its size and both its ends, or of a folder part's list of files.
+
+        On a store the digest is the same, and the store's tag for the content follows it after a blank.
+        """
         if not self.is_tar:
             # As os.fsencode, and taking the halves of characters that JSON can hold as well.
             return hashlib.sha256("\n".join(self.files).encode("utf-8", "surrogatepass")).hexdigest()
-        ends = 64 << 10
-        digest = hashlib.sha256(str(self.size).encode())
+        if isinstance(self.location, StorePath):
+            return _fingerprint_on_store(self.location)
         with self.location.open("rb") as file:
-            digest.update(file.read(ends))
-            file.seek(max(0, self.size - ends))
-            digest.update(file.read(ends))
-        return digest.hexdigest()
+            first = file.read(_END_BYTES)
+            file.seek(max(0, self.size - _END_BYTES))
+            return _digest_of_ends(self.size, first, file.read(_END_BYTES))
+
+    def is_same_as(self, fingerprint: str) -> bool:
+        """Say whether this is the shard of an earlier fingerprint.
+
+        A tag that a listing gave with the name spares reading anything; another tag decides nothing, since the same
+        bytes may have been copied or uploaded anew.
+        """
+        digest, _, tag = fingerprint.partition(" ")
+        if tag and isinstance(self.location, StorePath) and self.location.etag == tag:
+            return True
+        return self.fingerprint().partition(" ")[0] == digest
+
+
+def _fingerprint_on_store(location: StorePath) -> str:
+    now = location.look()
+    if now is None or now.size is None:
+        raise NotFound(f"{location} is not there any more")
+    size = now.size
+    ranges = [(0, min(size, _END_BYTES)), (max(0, size - _END_BYTES), size)]
+    ends = [now.read_bytes(*limits) if size else b"" for limits in ranges]
+    return f"{_digest_of_ends(size, *ends)} {now.etag}".rstrip()
+
+
+def _digest_of_ends(size: int, first: bytes, last: bytes) -> str:
+    return hashlib.sha256(str(size).encode() + first + last).hexdigest()
 
 
 def printable(text: str) -> str:
@@ -103,7 +133,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def require_printable(path: Path) -> None:
+def require_printable(path: Location) -> None:
     """Refuse a source whose path no table can store: keys and the record of where pictures lie are made of it.
 
     Raises
@@ -117,52 +147,38 @@ def require_printable(path: Path) -> None:
         )
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """Expand ``{00000..00331}`` and ``{a,b}`` as a shell does, zeros kept.
-
-    Examples
-    --------
-    >>> expand_braces("cc3m/{008..010}.tar")
-    ['cc3m/008.tar', 'cc3m/009.tar', 'cc3m/010.tar']
-    """
-    match = _BRACES.search(pattern)
-    if match is None:
-        return [pattern]
-    numbers = _RANGE.fullmatch(match[1])
-    if numbers:
-        first, last = numbers.groups()
-        padded = any(len(number) > 1 and number.startswith("0") for number in (first, last))
-        width = max(len(first), len(last)) if padded else 0
-        step = 1 if int(first) <= int(last) else -1
-        choices = [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
-    else:
-        choices = match[1].split(",")
-    head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [expanded for choice in choices for expanded in expand_braces(head + choice + tail)]
-
-
-def find_tars(sources: Sequence[str]) -> list[Path]:
+def find_tars(sources: Sequence[str | StorePath]) -> list[Location]:
     """List the tar files that sources name, in order, each once.
 
     Parameters
     ----------
     sources
-        Tar files, folders that hold some (at any depth), brace patterns and globs.
+        Tar files, folders that hold some (at any depth), brace patterns and globs; the same on a store, by addresses.
+        A `StorePath` is a file that was found there.
 
     Raises
     ------
     NotFound
         When a source names nothing, or tar files of a pattern are not there; the first few are listed.
     BadInput
-        For an address that is not on this machine, and for a folder that cannot be listed.
+        For a folder that cannot be listed, and as `store_sources.find_on_store`.
+    StoreFailure
+        When a store refuses, or does not answer.
     """
-    found: list[Path] = []
-    missing: list[Path] = []
+    found: list[Location] = []
+    missing: list[Location] = []
     for source in sources:
-        if "://" in source:
-            raise BadInput(f"{source} is not on this machine: shards are read from folders; copy or mount them first")
+        if isinstance(source, StorePath):
+            found.append(source)
+            continue
+        if is_remote(source):
+            on_store = find_on_store(source)
+            found.extend(on_store.tars)
+            missing.extend(on_store.missing)
+            continue
+        source = source.removeprefix("file://")
         for pattern in [source] if _exists(source) else expand_braces(source):
-            if _GLOB_CHARACTERS & set(pattern) and not _exists(pattern):
+            if GLOB_CHARACTERS & set(pattern) and not _exists(pattern):
                 paths = sorted(Path(path) for path in glob(pattern))  # noqa: PTH207 (patterns may be absolute)
                 if not paths:
                     raise NotFound(f"no file matches {pattern}")
@@ -175,35 +191,41 @@ def find_tars(sources: Sequence[str]) -> list[Path]:
                     found.append(path)
                 else:
                     missing.append(path)
-    if missing:
-        listed = ", ".join(str(path) for path in missing[:3]) + (" …" if len(missing) > 3 else "")
-        raise NotFound(f"{len(missing)} of the sources do not exist: {listed}")
-    return list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))  # noqa: PTH100 (links stay links)
+    _refuse_missing(missing)
+    return list(dict.fromkeys(_absolute(path) for path in found))
 
 
-def sort_sources(sources: Sequence[str]) -> tuple[list[Path], list[Path], int]:
+def sort_sources(sources: Sequence[str]) -> tuple[list[Location], list[Location], int]:
     """Tell tar files from folders of images.
 
     Parameters
     ----------
     sources
-        Tar files, folders of them, brace patterns, globs, folders of images.
+        Tar files, folders of them, brace patterns, globs, folders of images, here or on a store.
 
     Returns
     -------
-    tuple[list[Path], list[Path], int]
+    tuple[list[Location], list[Location], int]
         The tar files, the folders of images, and how many images lie beside tar files: those are passed over.
 
     Raises
     ------
-    NotFound, BadInput
+    NotFound, BadInput, StoreFailure
         As `find_tars`.
     """
-    tar_sources: list[str] = []
-    roots: dict[str, Path] = {}
+    tar_sources: list[str | StorePath] = []
+    roots: dict[Location, Location] = {}
     beside = 0
+    missing: list[StorePath] = []
     for source in sources:
-        for path in _expand(source):
+        if is_remote(source):
+            on_store = find_on_store(source)
+            tar_sources += on_store.tars
+            roots |= {root: root for root in on_store.roots}
+            missing += on_store.missing
+            beside += on_store.images_beside
+            continue
+        for path in _expand(source.removeprefix("file://")):
             if not path.is_dir():
                 tar_sources.append(str(path))
                 continue
@@ -213,7 +235,8 @@ def sort_sources(sources: Sequence[str]) -> tuple[list[Path], list[Path], int]:
                 tar_sources.append(str(path))
                 beside += images
             else:
-                roots.setdefault(os.path.abspath(path), path)  # noqa: PTH100 (links stay links)
+                roots.setdefault(_absolute(path), path)
+    _refuse_missing(missing)
     return find_tars(tar_sources), list(roots.values()), beside
 
 
@@ -241,6 +264,16 @@ def walk_files(root: Path, hidden: bool) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if hidden or not name.startswith("."))
 
 
+def _refuse_missing(missing: Sequence[Location]) -> None:
+    if missing:
+        listed = ", ".join(str(path) for path in missing[:3]) + (" …" if len(missing) > 3 else "")
+        raise NotFound(f"{len(missing)} of the sources do not exist: {listed}")
+
+
+def _absolute(path: Location) -> Location:
+    return path if isinstance(path, StorePath) else Path(os.path.abspath(path))  # noqa: PTH100 (links stay links)
+
+
 def _exists(path: str | Path) -> bool:
     # Unlike Path.exists, false for a text too long to be a path: a long list in braces.
     return os.path.exists(path)  # noqa: PTH110
@@ -251,7 +284,7 @@ def _is_tar(path: Path) -> bool:
     return path.suffix == ".tar" and not path.name.startswith("._") and os.path.isfile(path)  # noqa: PTH113
 
 
-def tar_shards(paths: Sequence[Path]) -> list[Shard]:
+def tar_shards(paths: Sequence[Location]) -> list[Shard]:
     """Name tar files as shards: the folder's name and the file's stem.
 
     Raises
@@ -259,33 +292,39 @@ def tar_shards(paths: Sequence[Path]) -> list[Shard]:
     BadInput
         When two would have the same name (their rows could not be told apart), or a path is not UTF-8.
     """
-    shards: dict[str, Shard] = {}
+    named: dict[str, Location] = {}
     for path in paths:
         if path.suffix != ".tar":
             raise BadInput(f"{path} is neither a .tar file nor a folder")
         require_printable(path)
         name = f"{path.parent.name}/{path.stem}"
-        if name in shards:
+        if name in named:
             raise BadInput(
-                f"{shards[name].location} and {path} would both be shard {name!r}: embed them into separate corpora, "
-                "or rename a folder"
+                f"{named[name]} and {path} would both be shard {name!r}: embed them into separate corpora, or rename a "
+                "folder"
             )
-        shards[name] = Shard(name, path, path.stat().st_size, expected=_expected_samples(path))
-    return list(shards.values())
+        named[name] = path
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:  # each asks a store once or twice
+        return list(pool.map(_tar_shard, named.keys(), named.values()))
 
 
-def _expected_samples(tar: Path) -> int | None:
+def _tar_shard(name: str, path: Location) -> Shard:
+    known = path.size if isinstance(path, StorePath) else None
+    return Shard(name, path, path.stat().st_size if known is None else known, expected=_expected_samples(path))
+
+
+def _expected_samples(tar: Location) -> int | None:
     """Read img2dataset's own count of what it wrote, from the statistics beside the tar."""
     try:
         return int(json.loads(tar.with_name(f"{tar.stem}_stats.json").read_text("utf-8"))["successes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except StoreDown:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, TailwagError):
         return None
 
 
 def _expand(source: str) -> list[Path]:
     """Give the paths that a source names, whether they exist or not; a path that exists is never read as a pattern."""
-    if "://" in source:
-        return find_tars([source])  # which says that it is not on this machine
     paths: list[Path] = []
     for pattern in [source] if Path(source).exists() else expand_braces(source):
         matches = [] if Path(pattern).exists() else sorted(glob(pattern))  # noqa: PTH207 (patterns may be absolute)

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tailwag.errors import BadInput, NotFound
 
 from .store_requests import WEB, file_system, request, require_no_credentials
+
+
+class _Status(NamedTuple):
+    st_size: int
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class StorePath:
 
     @property
     def name(self) -> str:
-        """The last part; empty for a bucket or host."""
-        return self.address.partition("://")[2].rstrip("/").partition("/")[2].rpartition("/")[2]
+        """The last part; of a bucket, its name."""
+        return self.address.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
@@ -66,8 +70,12 @@ class StorePath:
 
     @property
     def parent(self) -> StorePath:
-        """What it lies in; the bucket or host lies in itself, but has the bucket's name."""
-        return StorePath(self.address.rstrip("/").rpartition("/")[0]) if self.name else self
+        """What it lies in; a bucket lies in itself."""
+        return self if self._is_bucket else StorePath(self.address.rpartition("/")[0])
+
+    @property
+    def _is_bucket(self) -> bool:
+        return "/" not in self.address.partition("://")[2]
 
     def with_name(self, name: str) -> StorePath:
         """Name a neighbour."""
@@ -87,9 +95,31 @@ class StorePath:
             return None
         return self._described(found) if found["type"] == "file" else None
 
+    def stat(self) -> _Status:
+        """Ask the store for the size now.
+
+        Raises
+        ------
+        NotFound
+            When there is no such file.
+        """
+        found = self.look()
+        if found is None or found.size is None:
+            raise NotFound(f"{self} is not there")
+        return _Status(found.size)
+
     def is_file(self) -> bool:
         """Say whether there is such a file."""
         return self.look() is not None
+
+    def is_prefix(self) -> bool:
+        """Say whether files lie below it; never for a web server, which does not tell."""
+        if self.protocol in WEB:
+            return False
+        try:
+            return _ask(self, "info")["type"] == "directory"
+        except NotFound:
+            return False
 
     def files(self) -> list[StorePath]:
         """List the files below a prefix, sorted, with their sizes.
@@ -111,6 +141,25 @@ class StorePath:
             return self._listed(_ask(self, "ls", detail=True))
         except NotFound:
             return []
+
+    def folders(self) -> list[str]:
+        """Name what looks like a folder directly in this prefix, sorted; none where it does not exist.
+
+        Raises
+        ------
+        NotFound
+            When not even the bucket exists.
+        """
+        self._require_listing()
+        try:
+            found = _ask(self, "ls", detail=True)
+        except NotFound:
+            if self._is_bucket:
+                raise NotFound(f"{self} is not there: name a bucket that exists") from None
+            StorePath(f"{self.protocol}://{_path_in(self.address).partition('/')[0]}").folders()
+            return []
+        names = (entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+        return sorted(names)
 
     def matches(self) -> list[StorePath]:
         """List the files that the address, read as a glob pattern, matches: sorted, with their sizes."""

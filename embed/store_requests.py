@@ -29,7 +29,11 @@ Answer = TypeVar("Answer")
 
 
 class StoreFailure(TailwagError):
-    """A store did not answer, or refused; the same command goes on once it does."""
+    """A store refused, or did not answer."""
+
+
+class StoreDown(StoreFailure):
+    """A store failed every time it was asked; nothing else of it need be tried now."""
 
 
 class PreconditionFailed(TailwagError):
@@ -55,7 +59,7 @@ def request(address: str, call: Callable[[], Answer], attempts: int | None = Non
     PreconditionFailed
         When a condition that the request makes does not hold.
     StoreFailure
-        When the store refuses, or fails every time. A line on the way tells that something is tried again.
+        When the store refuses; `StoreDown` when it fails every time. A line on the way tells that it is tried again.
     """
     attempts = _attempts() if attempts is None else attempts
     waits = [min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) for number in range(attempts - 1)]
@@ -72,7 +76,7 @@ def request(address: str, call: Callable[[], Answer], attempts: int | None = Non
             if not isinstance(stated, StoreFailure) or not _is_temporary(error):
                 raise stated from cause
             if wait is None:
-                raise StoreFailure(
+                raise StoreDown(
                     f"{stated}, {attempts} times over {sum(waits):g} s: give the command again once the store answers"
                 ) from cause
         _tell(f"{stated}; trying again in {wait:g} s")
@@ -102,7 +106,14 @@ def file_system(protocol: str) -> Any:
             # What is tried again, and told, is decided in `request` alone.
             "config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": 10, "read_timeout": 60},
         }
-        told = (region, endpoint(), *(os.environ.get(name) for name in (*_SECRET_VARIABLES, "AWS_PROFILE")))
+        if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1"):
+            options["anon"] = True
+        told = (
+            region,
+            endpoint(),
+            os.environ.get("AWS_SKIP_SIGNATURE"),
+            *(os.environ.get(name) for name in (*_SECRET_VARIABLES, "AWS_PROFILE")),
+        )
     key = (os.getpid(), protocol, *told)
     with _opening:
         if key not in _opened:

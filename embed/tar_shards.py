@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
 from .sources import Found, Sample, Shard, printable
+from .storage import Location
 
 _ZERO_BLOCK = bytes(tarfile.BLOCKSIZE)
 # The fields that name a label, the one made for people first.
@@ -65,17 +65,17 @@ def read_tar(shard: Shard) -> Iterator[Found]:
         yield Failure(shard.name, shard.name, Reason.EMPTY_SHARD, f"no samples in {shard.size:,} bytes")
 
 
-def read_tar_images(path: Path, stems: Collection[str]) -> dict[str, bytes]:
+def read_tar_images(path: Location, stems: Collection[str]) -> dict[str, bytes]:
     """Read only the pictures of some samples; stems that are not there are left out."""
     wanted = set(stems)
     found: dict[str, bytes] = {}
-    with tarfile.open(path, "r:") as tar:
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member, content in _contents(tar):
             stem, suffix = _split(member.name)
             if stem in wanted and suffix in IMAGE_SUFFIXES and stem not in found and content is not None:
-                file = tar.extractfile(content)
-                if file is not None and content.size <= MAX_FILE_BYTES:
-                    found[stem] = file.read()
+                picture = tar.extractfile(content)
+                if picture is not None and content.size <= MAX_FILE_BYTES:
+                    found[stem] = picture.read()
                 if len(found) == len(wanted):
                     break
     return found
@@ -105,12 +105,12 @@ def _contents(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, tarfile.T
         yield member, holder
 
 
-def _groups(path: Path) -> Iterator[tuple[str, _Members]]:
+def _groups(path: Location) -> Iterator[tuple[str, _Members]]:
     """Yield (stem, {suffix: bytes}) for each run of members with one stem."""
     stem: str | None = None
     members: _Members = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
             for member, content in _contents(tar):
                 name, suffix = _split(member.name)
                 # A suffix that comes twice under one stem is a second sample with the same key.

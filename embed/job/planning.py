@@ -18,6 +18,7 @@ from ..image_folders import ImageFolder
 from ..ledger import Ledger, ShardRecord
 from ..reading import ShardReader
 from ..sources import Shard, sort_sources, tar_shards
+from ..storage import Location, locate
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ def plan_embedding(
     rest = [shard for shard in shards if not is_done(shard, records.get(shard.name))]
     done = len(shards) - len(rest)
     named = {shard.name for shard in shards}
-    folders: dict[Path, ImageFolder] = {}
+    folders: dict[Location, ImageFolder] = {}
     for root in roots:
         folder = ImageFolder(root)
         same_name = [other.root for other in folders.values() if other.name == folder.name]
         parts = [record for record in records.values() if _folder_of(record) == folder.name]
-        elsewhere = same_name + [Path(part.location) for part in parts if Path(part.location) != folder.root]
+        elsewhere = same_name + [there for part in parts if (there := locate(part.location)) != folder.root]
         if elsewhere:
             raise BadInput(
                 f"corpus {corpus!r} would hold two folders {folder.name!r}, from {elsewhere[0]} and {folder.root}, "
@@ -152,7 +153,7 @@ def plan_retry(
         if name not in chosen:
             continue
         rows = frozenset(opened.keys("shard = '" + name.replace("'", "''") + "'"))
-        location = named[name].location if name in named else Path(record.location)
+        location = named[name].location if name in named else locate(record.location)
         if record.is_tar:
             if not location.is_file():
                 raise NotFound(f"shard {name!r} is not at {location} any more: name its folder as a SOURCE")
@@ -176,7 +177,7 @@ def is_done(shard: Shard, record: ShardRecord | None) -> bool:
     """
     if record is None:
         return False
-    if shard.fingerprint() != record.fingerprint:
+    if not shard.is_same_as(record.fingerprint):
         raise BadInput(
             f"shard {shard.name!r} was embedded from {record.location} ({record.size:,} bytes), and {shard.location} "
             f"({shard.size:,} bytes) is another file: rename its folder, or embed it into another corpus"

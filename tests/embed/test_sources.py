@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tailwag.embed.braces import expand_braces
 from tailwag.embed.image_folders import ImageFolder
-from tailwag.embed.sources import expand_braces, find_tars, tar_shards
+from tailwag.embed.sources import find_tars, tar_shards
 from tailwag.errors import BadInput, NotFound
 
 from .shards import picture, sound_shard
@@ -64,9 +65,13 @@ def test_a_missing_shard_of_a_pattern_is_told(folder, monkeypatch):
         find_tars(["one/*.zip"])
 
 
-def test_an_address_elsewhere_is_refused():
-    with pytest.raises(BadInput, match="s3://bucket/x.tar is not on this machine"):
-        find_tars(["s3://bucket/x.tar"])
+def test_an_address_that_nothing_reads_is_refused():
+    with pytest.raises(BadInput, match="nothing reads elsewhere:// addresses"):
+        find_tars(["elsewhere://bucket/x.tar"])
+
+
+def test_an_address_of_this_machine_is_a_path(folder):
+    assert find_tars([f"file://{folder}/one/00001.tar"]) == [folder / "one" / "00001.tar"]
 
 
 def test_two_shards_of_one_name_are_refused(folder):
