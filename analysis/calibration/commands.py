@@ -12,6 +12,7 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
+from ...retrieval.centring_option import CentringWish, centre_option, prototypes_as_wished, wish_by_thresholds
 from ...retrieval.concept_options import concepts_option
 from .audit_options import Auditing, audit_options
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...embed.corpus import Corpus
+    from ...retrieval.centring_choice import Centre
     from ...retrieval.concepts import ConceptSet
     from ...retrieval.prototypes import PrototypeSet
     from .calibrating import CalibratedFrequencies, CalibratedFrequency, Calibration
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, help="Tell the raw count at this similarity beside the frequency.")
 @click.option("--thresholds", metavar="FILE.csv", help="The same with a threshold a concept: concept,threshold.")
 @click.option("--template", metavar="TEXT|SET", help="As for `tailwag count`.")
+@centre_option("auto")
 @audit_options
 @click.option("--save", is_flag=True, help="Keep the frequencies: `tailwag count` then tells them first.")
 @click.option(
@@ -61,6 +64,7 @@ def calibrate(
     threshold: float | None,
     thresholds: str | None,
     template: str | None,
+    centre: Centre,
     auditing: Auditing,
     save: bool,
     transfer: str | None,
@@ -104,15 +108,17 @@ def calibrate(
         check_folder(path)
     opened = Corpus.open(database, corpus, int(version) if version is not None and version.isdigit() else version)
     wanted = _wanted(concept, concepts, template, synonyms)
-    wanted, values, sources = _thresholds(opened, wanted, threshold, thresholds)
+    wanted, values, sources, wish = _thresholds(opened, wanted, threshold, thresholds, centre)
 
     def run() -> Calibration:
-        prototypes = _prototypes(opened, wanted, (model, pretrained, device))
+        prototypes = _prototypes(opened, wanted, (model, pretrained, device), wish)
         return _calibrate(opened, wanted, prototypes, values, sources)
 
     if transfer is not None:
-        prototypes = _prototypes(opened, wanted, (model, pretrained, device))
-        answer = _transfer(opened, transfer, prototypes, database)
+        source = _source(transfer, database)
+        wish = _wish_of_saved(wish, source, wanted.names)
+        prototypes = _prototypes(opened, wanted, (model, pretrained, device), wish)
+        answer = _transfer(opened, source, prototypes, transfer)
         prototypes = prototypes.select([one.concept for one in answer])
     elif auditing.wanted:
         from .audit_commands import answer_by_audit, frequencies_of, tell_audit
@@ -122,6 +128,7 @@ def calibrate(
         session = answer_by_audit(opened, wanted, auditing, f"tailwag calibrate {corpus} {name}", run)
         answer = CalibratedFrequencies(opened.space, frequencies_of(session))
         prototypes = session.prototypes(opened.space)
+        _refuse_other_kind(prototypes, centre, auditing)
         tell_audit(session, auditing)
     else:
         done = run()
@@ -129,6 +136,20 @@ def calibrate(
     if save:
         _save(opened, answer, prototypes)
     _tell(answer, as_json, csv_path, parquet_path)
+
+
+def _refuse_other_kind(prototypes: PrototypeSet, centre: Centre, auditing: Auditing) -> None:
+    """Refuse to go on with an audit that was begun with prototypes of another kind than was asked for."""
+    from tailwag.errors import BadInput
+
+    from ...retrieval.centring import kind_of
+
+    kind = kind_of(prototypes.recipes[0])
+    if centre != "auto" and (centre == "yes") != (kind == "centred"):
+        raise BadInput(
+            f"the audit in {auditing.folder} was begun with {kind} prototypes: leave out --centre {centre}, or begin "
+            "another with another --out"
+        )
 
 
 def _calibrate(
@@ -159,14 +180,30 @@ def _save(corpus: Corpus, answer: CalibratedFrequencies, prototypes: PrototypeSe
     click.echo(f"saved {known:,} frequencies as run {certificate.run.name}", err=True)
 
 
-def _transfer(corpus: Corpus, transfer: str, prototypes: PrototypeSet, database: str) -> CalibratedFrequencies:
-    from tailwag.progress import progress
-
+def _source(transfer: str, database: str) -> Corpus:
     from ...embed.corpus import Corpus
-    from .saved import transfer_frequencies
 
     name, _, version = transfer.partition("@")
-    source = Corpus.open(database, name, int(version) if version.isdigit() else version or None)
+    return Corpus.open(database, name, int(version) if version.isdigit() else version or None)
+
+
+def _wish_of_saved(wish: CentringWish, source: Corpus, names: tuple[str, ...]) -> CentringWish:
+    """Let `auto` be of the kind that was calibrated: another one could not be carried."""
+    from ...retrieval.centring import kind_of
+    from ...retrieval.records.saved_frequencies import find_frequencies
+
+    saved = find_frequencies(source, names).current
+    if wish.wish != "auto" or not saved:
+        return wish
+    kind = kind_of(next(iter(saved.values())).recipe)
+    return CentringWish("yes" if kind == "centred" else "no")
+
+
+def _transfer(corpus: Corpus, source: Corpus, prototypes: PrototypeSet, transfer: str) -> CalibratedFrequencies:
+    from tailwag.progress import progress
+
+    from .saved import transfer_frequencies
+
     with progress("counting", total=len(corpus)) as bar:
         answer, missing = transfer_frequencies(source, corpus, prototypes, progress=bar)
     if missing:
@@ -192,22 +229,24 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, syn
 
 
 def _thresholds(
-    corpus: Corpus, wanted: ConceptSet, threshold: float | None, thresholds: str | None
-) -> tuple[ConceptSet, np.ndarray | None, tuple[str, ...] | str]:
-    """Read thresholds before a model is loaded; gives also the concepts that have one."""
+    corpus: Corpus, wanted: ConceptSet, threshold: float | None, thresholds: str | None, centre: Centre
+) -> tuple[ConceptSet, np.ndarray | None, tuple[str, ...] | str, CentringWish]:
+    """Read thresholds before a model is loaded; gives also the concepts that have one, and what is left of the wish."""
     import numpy as np
 
     from ...retrieval.counting import check_thresholds
     from ...retrieval.thresholds import ThresholdTable, match_thresholds, read_thresholds
 
     if thresholds is None:
+        wish = wish_by_thresholds(centre, None, threshold is not None)
         if threshold is None:
-            return wanted, None, "given"
-        return wanted, np.full(len(wanted), check_thresholds(threshold, 1)[0, 0]), "given"
+            return wanted, None, "given", wish
+        return wanted, np.full(len(wanted), check_thresholds(threshold, 1)[0, 0]), "given", wish
     table = read_thresholds(thresholds)
     if not isinstance(table, ThresholdTable):
         raise click.UsageError("--thresholds names a file with one a concept; for one number pass --threshold.")
     table.require_space(corpus.space)
+    wish = wish_by_thresholds(centre, table, True)
     matched = match_thresholds(table, wanted.names)
     for names, what in (
         (matched.without_threshold, "not calibrated for want of a threshold"),
@@ -216,10 +255,12 @@ def _thresholds(
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
             click.echo(f"tailwag: {what} ({len(names):,}): {shown}", err=True)
-    return wanted.select(matched.names), matched.thresholds[:, 0], matched.sources
+    return wanted.select(matched.names), matched.thresholds[:, 0], matched.sources, wish
 
 
-def _prototypes(corpus: Corpus, wanted: ConceptSet, model: tuple[str | None, str | None, str | None]) -> PrototypeSet:
+def _prototypes(
+    corpus: Corpus, wanted: ConceptSet, model: tuple[str | None, str | None, str | None], wish: CentringWish
+) -> PrototypeSet:
     from tailwag.progress import progress
 
     from ...embed.encoder import Encoder
@@ -227,7 +268,8 @@ def _prototypes(corpus: Corpus, wanted: ConceptSet, model: tuple[str | None, str
 
     encoder = Encoder.for_space(corpus.space, *model)
     with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
-        return prototypes_from_texts(wanted, encoder, bar)
+        made = prototypes_from_texts(wanted, encoder, bar)
+    return prototypes_as_wished(made, wish, corpus, encoder, "image", wanted)
 
 
 def _tell(done: CalibratedFrequencies, as_json: bool, csv_path: str | None, parquet_path: str | None) -> None:

@@ -15,6 +15,7 @@ from tailwag.errors import BadInput, NotFound, SpaceMismatch
 from tailwag.progress import Progress
 
 from ...embed.corpus import Corpus
+from ...retrieval.centring import making_of
 from ...retrieval.counting import CountQuery, count
 from ...retrieval.prototypes import PrototypeSet
 from ...retrieval.records import Certificate, save_counts
@@ -134,7 +135,7 @@ def transfer_frequencies(
         )
     known = prototypes.select([name for name in prototypes.names if name in saved])
     for name, recipe in zip(known.names, known.recipes, strict=True):
-        if saved[name].recipe != recipe:
+        if making_of(saved[name].recipe) != making_of(recipe):
             raise BadInput(
                 f"{name!r} was calibrated as {saved[name].recipe}, and is asked for as {recipe}: ask in the same way"
             )
