@@ -25,6 +25,7 @@ CLIP_SLOPE = 100.0
 REPLICATES = 200
 # Replicates need their shares to within a small part of a row in ten thousand, not to the last digit.
 _STILL_IN_REPLICATES = 1e-6
+_ROWS_A_PARAMETER = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,7 @@ def fit_shares(
     *,
     weights: np.ndarray | None = None,
     start: Temperature | None = None,
+    refit: bool = True,
 ) -> ShareEstimator:
     """Prepare a method.
 
@@ -138,6 +140,8 @@ def fit_shares(
         Of the winner.
     weights, start
         As for `fit_temperature`.
+    refit
+        Whether the temperature is fitted; else `start` is taken for it.
 
     Returns
     -------
@@ -161,7 +165,8 @@ def fit_shares(
         return ShareEstimator("winner" if method in NEED_LABELS else method, margin)
     if method == "winner":
         return ShareEstimator(method, margin)
-    temperature = fit_temperature(labelled.similarities, labelled.labels, weights, start=start)
+    kept = None if refit else start
+    temperature = kept or fit_temperature(labelled.similarities, labelled.labels, weights, start=start)
     if method != "adjusted":
         return ShareEstimator(method, margin, temperature)
     wins = share_wins(temperature.probabilities(labelled.similarities))
@@ -210,7 +215,9 @@ def shift_intervals(
     the corpus as those that are labelled, and that there are no other classes. How the labelled rows themselves
     differ from that is in no interval.
 
-    Since rows are drawn from the labelled ones, a replicate costs as much as these, however large the corpus.
+    Since rows are drawn from the labelled ones, a replicate costs as much as these, however large the corpus. With
+    fifty labelled rows for each number that the temperature has, it is not fitted anew: what it may be off is then
+    small beside the rest.
     """
     generator = np.random.default_rng(seed)
     order = np.lexsort((*labelled.similarities.T, labelled.labels))  # so that the order of labels changes nothing
@@ -226,11 +233,17 @@ def shift_intervals(
         return weights
 
     classes = [np.arange(start, end) for start, end in pairwise(bounds)]
+    refit = len(labelled) < _ROWS_A_PARAMETER * (len(counts) + 1)
     for replicate in range(replicates):
         true = generator.multinomial(rows, generator.dirichlet(counts + 0.5))
         fitting = drawn(sizes, classes)
         refitted = fit_shares(
-            estimator.method, labelled, estimator.margin, weights=fitting, start=estimator.temperature
+            estimator.method,
+            labelled,
+            estimator.margin,
+            weights=fitting,
+            start=estimator.temperature,
+            refit=refit,
         )
         left = [own[fitting[own] == 0] for own in classes]
         pools = [own if not len(out) else out for own, out in zip(classes, left, strict=True)]

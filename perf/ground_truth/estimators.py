@@ -16,9 +16,11 @@ from tailwag.analysis.calibration.audit_by_similarity import (
     lay_bands,
     next_labels_by_similarity,
 )
+from tailwag.analysis.calibration.closed_world import LabelledClasses, Method, fit_shares, shift_intervals
 from tailwag.analysis.calibration.grades import grade_anchored, grade_audited, grade_without_captions
 from tailwag.analysis.calibration.pooling import pool_audits
 from tailwag.analysis.calibration.strata import Stratum, lay_strata
+from tailwag.analysis.calibration.threshold_rules import at_precision, best_f1, equal_counts, null_edge
 from tailwag.retrieval.counting.bins import counts_at_edges
 
 from .protocol import Answers, Estimator, Observed, Oracle
@@ -33,10 +35,25 @@ _LEAST_ROWS = 500
 # Pooled audits: so many concepts get labels, of those with so many mentions beyond chance.
 _AUDITED, _FEWEST_MENTIONS = 8, 30
 
+# Of a bootstrap, where the tables ask hundreds of cases; the command takes more.
+_REPLICATES = 40
+# Tables of similarities of more labelled rows and classes than this would take the better part of an hour.
+_LARGEST_BOOTSTRAPPED = 20_000
+
 IN_HINDSIGHT = "best threshold in hindsight"
 IN_HINDSIGHT_BY_DECADE = "best threshold in hindsight, another for each decade"
 ELSEWHERE = "threshold from elsewhere"
 FROM_OTHERS = "threshold from the other concepts"
+EQUAL_COUNTS = "own threshold by labels elsewhere, equal counts"
+BEST_F1 = "own threshold by labels elsewhere, best F1"
+PRECISION_90 = "own threshold by labels elsewhere, precision .9"
+NULL = "own threshold by a normal null, a tenth false"
+CLOSED_WORLD: dict[Method, str] = {
+    "winner": "closed world: winner",
+    "softmax": "closed world: calibrated softmax sum",
+    "adjusted": "closed world: adjusted count",
+    "em": "closed world: EM on calibrated probabilities",
+}
 MENTIONS = "mentions"
 PLAIN_CAPTIONS = "mentions beyond chance / .65"
 ANCHORED = "anchored"
@@ -126,6 +143,69 @@ class FromOtherConcepts:
         counts = counts_at_edges(observed.rows)
         edges = [best_edge(*oracle.of_others(concept)) for concept in range(len(counts))]
         return {0: Answers.without_interval(counts[np.arange(len(counts)), edges])}
+
+
+class OwnFromElsewhere:
+    """For each concept a threshold of its own, from rows elsewhere that are labelled with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def suits(self, observed: Observed) -> bool:
+        """Where the same concepts are labelled elsewhere."""
+        return observed.elsewhere is not None and observed.labelled is not None
+
+    def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
+        """Count at each; no answer where no threshold is as pure as asked."""
+        assert observed.elsewhere is not None
+        rules = {EQUAL_COUNTS: equal_counts, BEST_F1: best_f1, PRECISION_90: lambda s, a: at_precision(s, a, 0.9)}
+        shown = observed.elsewhere.true_rows
+        absent = observed.elsewhere.rows - shown
+        counts = counts_at_edges(observed.rows)
+        edges = [rules[self.name](*pair) for pair in zip(shown, absent, strict=True)]
+        found = [np.nan if edge is None else own[edge] for edge, own in zip(edges, counts, strict=True)]
+        return {0: Answers.without_interval(np.array(found, dtype=np.float64))}
+
+
+class FromNull:
+    """For each concept the threshold that a normal null gives it, without a label: a bad idea, kept to show how bad."""
+
+    name = NULL
+
+    def suits(self, observed: Observed) -> bool:
+        """Always."""
+        return True
+
+    def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
+        """Count nine tenths of the hits; 0 where the null explains all."""
+        edges = [null_edge(own, 0.1) for own in observed.rows]
+        counts = counts_at_edges(observed.rows)
+        found = [0 if edge is None else 0.9 * own[edge] for edge, own in zip(edges, counts, strict=True)]
+        return {0: Answers.without_interval(np.array(found, dtype=np.float64))}
+
+
+class ClosedWorld:
+    """The classes of a vocabulary that is taken for complete, by one of four methods."""
+
+    def __init__(self, method: Method) -> None:
+        self.method: Method = method
+        self.name = CLOSED_WORLD[method]
+
+    def suits(self, observed: Observed) -> bool:
+        """Where the similarities of every row to every class are at hand, and labelled rows."""
+        return observed.similarities is not None and observed.labelled is not None
+
+    def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
+        """Share the rows out among the classes."""
+        assert observed.similarities is not None and observed.labelled is not None
+        known = observed.labelled.labels >= 0
+        labelled = LabelledClasses(observed.labelled.similarities[known], observed.labelled.labels[known])
+        fitted, rows = fit_shares(self.method, labelled), len(observed.similarities)
+        counts = rows * fitted.from_rows(fitted.of_rows(observed.similarities))
+        if labelled.similarities.size > _LARGEST_BOOTSTRAPPED:
+            return {0: Answers.without_interval(counts)}
+        lower, upper = shift_intervals(fitted, labelled, counts, rows, replicates=_REPLICATES)
+        return {0: Answers(counts, lower, upper, ("",) * len(counts))}
 
 
 class Mentions:
@@ -290,6 +370,11 @@ def all_estimators() -> tuple[Estimator, ...]:
         BestInHindsightByDecade(),
         FromElsewhere(),
         FromOtherConcepts(),
+        OwnFromElsewhere(EQUAL_COUNTS),
+        OwnFromElsewhere(BEST_F1),
+        OwnFromElsewhere(PRECISION_90),
+        FromNull(),
+        *(ClosedWorld(method) for method in CLOSED_WORLD),
         Mentions(),
         MentionsBeyondChance(),
         Anchored(),
