@@ -1,14 +1,20 @@
 """From untrusted bytes to a decoded picture, or the reason why not. Pillow is the reference decoder.
 
-Not here: resizing and normalising, which is the model's own preprocessing (`encoder.py`).
+Not here: resizing and normalising, which is the model's own preprocessing (`preprocessing.py`); doing it in processes
+(`pixel_workers.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from tailwag.errors import TailwagError
 
@@ -16,6 +22,8 @@ from .failures import Reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from .preprocessing import Preprocessing
 
 # Pillow's own warning limit: a quarter of a gigabyte once decoded to RGB.
 MAX_PIXELS = 89_478_485
@@ -34,6 +42,87 @@ class UndecodableImage(TailwagError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is known of a picture that became pixels: its size as stored, and the sha256 of its file."""
+
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """Why a file became no pixels."""
+
+    reason: Reason
+    detail: str
+
+
+class Decoder(Protocol):
+    """Makes a model's pixels of files. Called from several threads at once."""
+
+    def decode(self, files: Sequence[bytes]) -> tuple[np.ndarray, list[Decoded | Undecodable]]:
+        """Decode a batch.
+
+        Returns
+        -------
+        tuple
+            (m, height, width, 3) uint8 with the pictures that decoded, in order, and what came of each file.
+        """
+        ...
+
+
+class InThisThread:
+    """The decoder that decodes where it is called. On a CPU the threads that run the model also decode."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+
+    def decode(self, files: Sequence[bytes]) -> tuple[np.ndarray, list[Decoded | Undecodable]]:
+        """Decode a batch, one file after the other."""
+        pixels = np.empty((len(files), *self._preprocessing.shape), np.uint8)
+        outcomes = decode_into(pixels, files, self._preprocessing)
+        return pixels[: sum(isinstance(outcome, Decoded) for outcome in outcomes)], outcomes
+
+
+def decode_into(
+    pixels: np.ndarray, files: Sequence[bytes], preprocessing: Preprocessing
+) -> list[Decoded | Undecodable]:
+    """Decode files one after the other, and prepare them for a model.
+
+    Parameters
+    ----------
+    pixels
+        (n, height, width, 3) uint8: pictures are written here one behind the other; what does not decode takes no
+        place.
+    files
+        At most n, from anyone.
+    preprocessing
+        The model's.
+
+    Returns
+    -------
+    list
+        What came of each file.
+    """
+    outcomes: list[Decoded | Undecodable] = []
+    place = 0
+    for data in files:
+        try:
+            image = decode_image(data)
+            pixels[place] = preprocessing.pixels(image)
+        except UndecodableImage as error:
+            outcomes.append(Undecodable(error.reason, error.detail))
+            continue
+        except Exception as error:  # a mode that Pillow cannot convert: this file's fault, not the job's
+            outcomes.append(Undecodable(Reason.DAMAGED_IMAGE, f"{type(error).__name__}: {error}"[:200]))
+            continue
+        place += 1
+        outcomes.append(Decoded(image.width, image.height, hashlib.sha256(data).hexdigest()))
+    return outcomes
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:

@@ -6,7 +6,6 @@ and writing them (`job/`).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,15 +21,13 @@ from tailwag.errors import TailwagError
 from tailwag.progress import Progress
 
 from .corpus import corpus_schema, is_unit, sampling_number, vector_column
-from .decoding import UndecodableImage, decode_image
+from .decoding import Decoder, InThisThread, Undecodable
 from .encoder import Encoder
 from .failures import Failure, Reason
 from .ledger import ShardRecord
 from .sources import Found, Shard
 from .space import Space
-
-if TYPE_CHECKING:
-    import torch
+from .text_tower import Tokens
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,11 +75,15 @@ class ShardWork:
         The model.
     shard
         The shard.
+    decoder
+        Makes pixels of files; None decodes in the threads that also encode.
     """
 
-    def __init__(self, encoder: Encoder, shard: Shard) -> None:
+    def __init__(self, encoder: Encoder, shard: Shard, decoder: Decoder | None = None) -> None:
         self.failures: list[Failure] = []
         self._encoder = encoder
+        self._decoder = decoder or InThisThread(encoder.preprocessing)
+        self._cut = np.zeros(0, bool)
         self._shard = shard
         self._fingerprint = shard.fingerprint()
         self._batches: list[_Batch] = []
@@ -96,16 +97,21 @@ class ShardWork:
             progress.advance(len(batch.rows) + len(batch.failures))
 
     def _batch(self, found: tuple[Found, ...]) -> _Batch:
-        import torch
-
         batch = _Batch()
         start = time.perf_counter()
-        pixels = [decoded for each in found if (decoded := self._decode(each, batch)) is not None]
+        samples = [each for each in found if not isinstance(each, Failure)]
+        batch.failures += [each for each in found if isinstance(each, Failure)]
+        pixels, outcomes = self._decoder.decode([sample.image for sample in samples])
+        for sample, outcome in zip(samples, outcomes, strict=True):
+            if isinstance(outcome, Undecodable):
+                batch.failures.append(self._failure(sample.key, outcome.reason, outcome.detail))
+            else:
+                batch.rows.append(_Row(sample.key, sample.caption, sample.url, sample.label, **vars(outcome)))
         batch.decode_seconds = time.perf_counter() - start
-        if not pixels:
+        if not len(pixels):
             return batch
         start = time.perf_counter()
-        vectors = self._encoder.encode_pixels(torch.stack(pixels))
+        vectors = self._encoder.encode_pixels(pixels)
         batch.compute_seconds = time.perf_counter() - start
         fine = is_unit(vectors)
         for row, good in zip(batch.rows, fine, strict=True):
@@ -116,44 +122,34 @@ class ShardWork:
         batch.vectors = vectors[fine]
         return batch
 
-    def _decode(self, found: Found, batch: _Batch) -> torch.Tensor | None:
-        """Note a sample as a row of the batch and give its pixels, or note it as a failure."""
-        if isinstance(found, Failure):
-            batch.failures.append(found)
-            return None
-        try:
-            image = decode_image(found.image)
-            pixels = self._encoder.preprocess(image)
-        except UndecodableImage as error:
-            batch.failures.append(self._failure(found.key, error.reason, error.detail))
-            return None
-        except Exception as error:  # a mode that Pillow cannot convert: this sample's fault, not the job's
-            detail = f"{type(error).__name__}: {error}"[:200]
-            batch.failures.append(self._failure(found.key, Reason.DAMAGED_IMAGE, detail))
-            return None
-        digest = hashlib.sha256(found.image).hexdigest()
-        batch.rows.append(_Row(found.key, found.caption, found.url, found.label, image.width, image.height, digest))
-        return pixels
-
     def _failure(self, key: str, reason: Reason, detail: str) -> Failure:
         return Failure(key, self._shard.name, reason, detail)
 
     def encode_captions(self, pool: Executor, workers: int, batch_size: int) -> np.ndarray:
-        """Encode the captions: (rows, dimension) float16, in the order of the rows."""
+        """Encode the captions: (rows, dimension) float16, in the order of the rows. Counts those that are cut."""
         captions = [row.caption for batch in self._batches for row in batch.rows]
         # Captions repeat (class prompts, stock phrases): each is encoded once.
         distinct = list(dict.fromkeys(captions))
-
-        def encode(texts: tuple[str, ...]) -> tuple[np.ndarray, float]:
-            start = time.perf_counter()
-            return self._encoder.encode_texts(texts), time.perf_counter() - start
-
-        done = list(_map_ahead(pool, encode, _batches(distinct, 4 * batch_size), workers + 2))
-        self._caption_seconds = sum(seconds for _, seconds in done)
         position = {caption: number for number, caption in enumerate(distinct)}
-        return np.concatenate([self._encoder.encode_texts([]), *(vectors for vectors, _ in done)])[
-            [position[caption] for caption in captions]
-        ]
+        rows = np.array([position[caption] for caption in captions], np.int64)
+        start = time.perf_counter()
+        tokenized = _map_ahead(pool, self._encoder.tokenize, _batches(distinct, 1024), workers + 2)
+        tokens = Tokens.joined([self._encoder.tokenize([]), *tokenized])
+        self._caption_seconds = time.perf_counter() - start
+        self._cut = tokens.cut[rows]
+        # Captions of one length together: a batch is as wide as its longest.
+        order = np.argsort(-tokens.lengths, kind="stable")
+
+        def encode(chosen: tuple[int, ...]) -> tuple[np.ndarray, float]:
+            start = time.perf_counter()
+            return self._encoder.encode_tokens(tokens.take(np.array(chosen))), time.perf_counter() - start
+
+        done = list(_map_ahead(pool, encode, _batches(order.tolist(), 4 * batch_size), workers + 2))
+        self._caption_seconds += sum(seconds for _, seconds in done)
+        vectors = np.zeros((len(distinct), self._encoder.space.dimension), np.float16)
+        if done:
+            vectors[order] = np.concatenate([vectors for vectors, _ in done])
+        return vectors[rows]
 
     def finish(self, space: Space, text: np.ndarray) -> EmbeddedShard:
         """Put everything together.
@@ -193,7 +189,7 @@ class ShardWork:
             samples=len(self._shard.skip) + len(rows) + len(self.failures),
             rows=len(self._shard.skip) + len(rows),
             failures=len(self.failures),
-            cut_captions=0,
+            cut_captions=int(self._cut[fine].sum()),
             decode_seconds=sum(batch.decode_seconds for batch in self._batches),
             compute_seconds=sum(batch.compute_seconds for batch in self._batches) + self._caption_seconds,
             finished=datetime.now(UTC),

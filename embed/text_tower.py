@@ -38,6 +38,23 @@ class Tokens:
     lengths: np.ndarray
     cut: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Tokens:
+        """Give some of the texts, in the order of `rows`."""
+        import torch
+
+        return Tokens(self.ids[torch.from_numpy(rows)], self.lengths[rows], self.cut[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Put texts one behind the other; there must be a part, which may be empty."""
+        import torch
+
+        return cls(
+            torch.cat([part.ids for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate([part.cut for part in parts]),
+        )
+
 
 class TextTower:
     """Tokenizes and encodes texts, leaving away padding where the vectors stay the same.
@@ -71,6 +88,10 @@ class TextTower:
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Tokenize texts; those that do not fit into the context are cut by the model's own tokenizer."""
+        import torch
+
+        if not len(texts):
+            return Tokens(torch.zeros((0, self._context), dtype=torch.int64), np.zeros(0, np.int64), np.zeros(0, bool))
         ids, cut = self._tokens(list(texts))
         return Tokens(ids, self._lengths(ids), cut)
 

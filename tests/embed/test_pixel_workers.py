@@ -1,0 +1,135 @@
+"""Processes decode what threads decode; one that dies is replaced, and only a picture that kills twice is a failure."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tailwag.embed.decoding import Decoded, InThisThread, Undecodable
+from tailwag.embed.encoder import Encoder
+from tailwag.embed.failures import Reason
+from tailwag.embed.pixel_workers import PixelWorkers
+from tailwag.embed.preprocessing import Preprocessing
+from tailwag.errors import TailwagError
+
+from .shards import picture
+
+SETTINGS = {"size": 24, "mode": "RGB", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
+SMALL = Preprocessing.from_json(json.dumps(SETTINGS))
+FILES = [picture(1), b"no picture", picture(2, (40, 90)), picture(3)[:300], picture(4, (5, 7), "PNG"), b""]
+
+
+def children() -> set[int]:
+    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def same(one, other) -> bool:
+    return np.array_equal(one[0], other[0]) and one[1] == other[1]
+
+
+def test_processes_give_what_threads_give():
+    with PixelWorkers(SMALL, processes=2, batch_size=4) as workers:
+        for files in ([], FILES, FILES[:2], [b"x"] * 5, [picture(seed) for seed in range(11)]):
+            assert same(workers.decode(files), InThisThread(SMALL).decode(files))
+        assert workers.lost == 0
+
+
+def test_many_threads_share_few_processes():
+    batches = [[picture(seed), b"", picture(seed + 1, (30, 31))] for seed in range(40)]
+    with PixelWorkers(SMALL, processes=2, batch_size=4) as workers, ThreadPoolExecutor(8) as pool:
+        for batch, found in zip(batches, pool.map(workers.decode, batches), strict=True):
+            assert same(found, InThisThread(SMALL).decode(batch))
+
+
+def test_nothing_is_left_behind():
+    before = children()
+    with PixelWorkers(SMALL, processes=2, batch_size=4) as workers:
+        workers.decode(FILES)
+        assert len(children() - before) == 2
+    assert children() == before
+
+
+def test_a_process_that_is_killed_is_replaced_and_its_batch_done_again():
+    before = children()
+    with PixelWorkers(SMALL, processes=1, batch_size=8) as workers:
+        workers.decode(FILES)
+        os.kill((children() - before).pop(), signal.SIGKILL)
+        assert same(workers.decode(FILES), InThisThread(SMALL).decode(FILES))
+        assert workers.lost == 1
+
+
+PLANTED = """
+import os, signal, time
+from dataclasses import dataclass
+from tailwag.embed.preprocessing import Preprocessing
+
+@dataclass(frozen=True)
+class Planted(Preprocessing):
+    def pixels(self, image):
+        if image.size == (13, 13):
+            os.kill(os.getpid(), signal.{signal})
+            time.sleep(30)
+        return super().pixels(image)
+"""
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """A preprocessing that kills its process, by a signal, over pictures of 13 x 13 pixels."""
+
+    def make(name: str) -> Preprocessing:
+        (tmp_path / f"planted_{name}.py").write_text(PLANTED.format(signal=name))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.syspath_prepend(tmp_path)
+        importlib.invalidate_caches()
+        return importlib.import_module(f"planted_{name}").Planted.from_json(json.dumps(SETTINGS))
+
+    return make
+
+
+def test_only_the_picture_that_crashes_its_process_is_a_failure(planted):
+    files = [picture(1), picture(2, (13, 13), "PNG"), picture(3), picture(4)]
+    with PixelWorkers(planted("SIGSEGV"), processes=1, batch_size=8) as workers:
+        pixels, outcomes = workers.decode(files)
+        assert workers.lost == 2
+    expected, _ = InThisThread(SMALL).decode([files[0], *files[2:]])
+    assert np.array_equal(pixels, expected)
+    assert [type(outcome) for outcome in outcomes] == [Decoded, Undecodable, Decoded, Decoded]
+    assert outcomes[1] == Undecodable(Reason.DAMAGED_IMAGE, "the process that decoded it crashed (signal 11)")
+
+
+def test_a_process_that_the_system_kills_twice_is_an_error(planted):
+    """A system without memory kills; that is no picture's fault, and must not become a failure of one."""
+    with (
+        PixelWorkers(planted("SIGKILL"), processes=1, batch_size=8) as workers,
+        pytest.raises(TailwagError, match=r"ended twice over the same pictures \(signal 9\); if the machine ran out"),
+    ):
+        workers.decode([picture(1), picture(2, (13, 13), "PNG")])
+
+
+def test_a_waiting_thread_gets_the_replacement(planted):
+    with PixelWorkers(planted("SIGABRT"), processes=1, batch_size=2) as workers, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(workers.decode, [picture(2, (13, 13), "PNG")])
+        time.sleep(0.05)
+        second = pool.submit(workers.decode, [picture(1)])
+        assert isinstance(first.result()[1][0], Undecodable)
+        assert isinstance(second.result()[1][0], Decoded)
+
+
+@pytest.mark.photos
+def test_photographs(data):
+    encoder = Encoder.load(f"local-dir:{data / 'models' / 'mini'}", device="cpu")
+    with tarfile.open(data / "data" / "photos" / "coco" / "00000.tar") as tar:
+        files = [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")][:40]
+    with PixelWorkers(encoder.preprocessing, processes=2, batch_size=16) as workers:
+        assert same(workers.decode(files), InThisThread(encoder.preprocessing).decode(files))
