@@ -192,6 +192,10 @@ def _attempts() -> int:
     return int(text) if text else ATTEMPTS
 
 
+def _is_web(address: str) -> bool:
+    return address.partition("://")[0] in WEB
+
+
 def _bare(address: str) -> str:
     return address.partition("?")[0]
 
@@ -206,10 +210,11 @@ def _stated(address: str, error: Exception) -> TailwagError:
         return PreconditionFailed(f"{address} is not as expected: {text}")
     if isinstance(error, FileNotFoundError) and status in (None, 404, 410):
         return NotFound(f"{address} is not there")
-    if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(error).__name__:
-        return StoreFailure(f"{address}: the store refuses ({text}): check the credentials in the environment")
     if isinstance(error, FileNotFoundError):  # fsspec says so for every failure of a web server
-        text = f"status {status}"
+        text = f"status {status}" if status is not None else "no answer"
+    if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(error).__name__:
+        check = "the address, and until when it is signed" if _is_web(address) else "the credentials in the environment"
+        return StoreFailure(f"{address}: the store refuses ({text}): check {check}")
     return StoreFailure(f"{address}: the store failed ({text})")
 
 
