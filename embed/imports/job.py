@@ -21,6 +21,7 @@ from tailwag.progress import NoProgress, Progress
 from ..committing import Committer, only_job, open_or_create
 from ..database import Database
 from ..ledger import Ledger, ShardRecord
+from ..scanning import Ahead
 from ..sources import require_printable
 from ..space import Space
 from . import clip_retrieval, datacomp
@@ -184,8 +185,8 @@ def run_import(
     if not plan.has_text and encode_captions is None:
         raise BadInput("the set has no vectors of captions, and a corpus needs both: pass --encode-captions")
     report = ImportReport()
-    with only_job(plan.database, plan.corpus):
-        committer = Committer(open_or_create(plan.database, plan.corpus, space))
+    with only_job(plan.database, plan.corpus) as lock:
+        committer = Committer(open_or_create(plan.database, plan.corpus, space), lock)
         report.undone = committer.settle()
         done = Ledger(plan.database, plan.corpus).records()  # another job may have done some since the plan was made
         any_length = any_length or not plan.is_unit
@@ -256,7 +257,9 @@ def _take_in(
     start = time.perf_counter()
     fingerprint = part.fingerprint()
     rows = PartRows(part, committer.corpus.schema, any_length=any_length, encode_captions=encode_captions)
-    fragments = write_part(committer.corpus, _told(rows.batches(), progress))
+    # Reading and checking in a thread of their own, some blocks ahead of encoding and writing.
+    with Ahead(rows.batches()) as batches:
+        fragments = write_part(committer.corpus, _told(batches, progress))
     if part.fingerprint() != fingerprint:
         raise TailwagError(
             f"{', '.join(str(file) for file in part.files)} were changed while they were read, and nothing of them "

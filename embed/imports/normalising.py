@@ -14,7 +14,7 @@ LEAST_LENGTH = 1e-3
 
 
 def normalise(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide each vector by its length.
+    """Divide each vector by its length; float16 numbers of the machine's own byte order are changed in place.
 
     Parameters
     ----------
@@ -29,7 +29,16 @@ def normalise(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lengths
         (n,) float32: what each was divided by; nan or inf where a number was not finite.
     """
-    wide = vectors.astype(np.float32)
+    from .half_floats import converts_halves, normalise_halves
+
+    if vectors.dtype == np.float16 and vectors.flags.c_contiguous and vectors.flags.writeable and converts_halves():
+        return vectors, normalise_halves(vectors)
+    return normalise_in_numpy(vectors)
+
+
+def normalise_in_numpy(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Do as `normalise` does, slower, on any machine and for all its kinds of numbers."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        wide = vectors.astype(np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         return (wide / lengths[:, None]).astype(np.float16), lengths

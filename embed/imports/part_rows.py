@@ -13,11 +13,12 @@ import numpy as np
 
 from tailwag.errors import BadInput, TailwagError
 
-from ..corpus import sampling_number, vector_column
+from ..corpus import vector_column
 from ..failures import Failure, Reason
 from .columns import Columns, first_of_each, not_utf8
 from .normalising import LEAST_LENGTH, LENGTH_TOLERANCE, normalise
 from .parts import Part
+from .sampling import sampling_numbers
 
 BLOCK_ROWS = 8192
 
@@ -160,7 +161,7 @@ class PartRows:
             "key": keys,
             "shard": pa.repeat(pa.scalar(self._part.name), len(keys)),
             **said,
-            "u": pa.array(np.array([sampling_number(key) for key in keys.to_pylist()], dtype=np.float32)),
+            "u": pa.array(sampling_numbers(keys)),
             **{side: vector_column(vectors) for side, vectors in sides.items()},
         }
         self._is_first = False
