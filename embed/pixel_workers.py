@@ -26,7 +26,7 @@ from .decoding import Decoded, Undecodable, decode_into
 from .failures import Reason
 from .preprocessing import Preprocessing
 
-# What a library that trips over a picture does to its process. Other signals come from outside: from a person, or from a
+# What a library that trips over a picture does to its process. Other signals come from outside: from a person, or a
 # system that has no memory left.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 _SERVE = "from tailwag.embed.pixel_workers import serve; serve({}, {})"

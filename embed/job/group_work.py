@@ -17,6 +17,7 @@ from tailwag.progress import Progress
 
 from ..corpus import corpus_schema
 from ..database import first_line
+from ..decoding import Decoder
 from ..encoder import Encoder
 from ..failures import Failure
 from ..ledger import ShardRecord
@@ -43,6 +44,8 @@ class GroupWorker:
         Threads that decode and encode, and how many.
     batch_size
         Pictures a forward pass.
+    decoder
+        Makes pixels of files; None decodes in the pool's threads.
     """
 
     encoder: Encoder
@@ -50,6 +53,7 @@ class GroupWorker:
     pool: Executor
     threads: int
     batch_size: int
+    decoder: Decoder | None = None
 
     def embed(self, group: Group, table_uri: str, progress: Progress) -> GroupDone:
         """Embed a group and write its rows beside the table.
@@ -105,7 +109,7 @@ class GroupWorker:
         for shard in group.shards:
             try:
                 _require_planned(shard)
-                work = ShardWork(self.encoder, shard)
+                work = ShardWork(self.encoder, shard, self.decoder)
                 work.run(self.reader.read(shard), self.pool, self.threads, self.batch_size, progress)
                 text = work.encode_captions(self.pool, self.threads, self.batch_size)
                 embedded = work.finish(self.encoder.space, text)

@@ -13,15 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lance import FragmentMetadata, LanceDataset, LanceOperation
 
+from tailwag.embed.corpus import Corpus
 from tailwag.embed.decoding import Decoded, InThisThread, Undecodable
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Reason
+from tailwag.embed.job import plan_embedding
+from tailwag.embed.job.groups import Group
+from tailwag.embed.job.worker_settings import WorkerSettings
 from tailwag.embed.pixel_workers import PixelWorkers
 from tailwag.embed.preprocessing import Preprocessing
 from tailwag.errors import TailwagError
+from tailwag.progress import NoProgress
 
-from .shards import picture
+from .shards import picture, sound_members, write_tar
 
 SETTINGS = {"size": 24, "mode": "RGB", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
 SMALL = Preprocessing.from_json(json.dumps(SETTINGS))
@@ -133,3 +139,27 @@ def test_photographs(data):
         files = [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")][:40]
     with PixelWorkers(encoder.preprocessing, processes=2, batch_size=16) as workers:
         assert same(workers.decode(files), InThisThread(encoder.preprocessing).decode(files))
+
+
+def test_a_worker_that_decodes_in_processes_makes_the_same_rows(tmp_path, tiny_model):
+    members = [*sound_members(range(9)), ("bad.jpg", b"no picture"), ("bad.txt", b"a caption " * 40)]
+    long = [("long.jpg", picture(50)), ("long.txt", b"so many words " * 20)]
+    write_tar(tmp_path / "set" / "00000.tar", members + long)
+    made = {}
+    for where in ("threads", "processes"):
+        plan = plan_embedding([str(tmp_path / "set")], tmp_path / where, "c")
+        settings = WorkerSettings(tiny_model, device="cpu", threads=2, batch_size=4, decode_in=where)
+        encoder = settings.load()
+        assert settings.decodes_in(encoder) == where
+        corpus = Corpus.create(tmp_path / where, "c", encoder.space)
+        with settings.worker(encoder) as worker:
+            done = worker.embed(Group(plan.shards), corpus.database.table_uri("c"), NoProgress())
+        ((record, failures),) = done.shards
+        assert (record.samples, record.rows, record.failures, record.cut_captions) == (11, 10, 1, 1)
+        fragments = [FragmentMetadata.from_json(text) for text in done.fragments]
+        table = LanceDataset.commit(
+            corpus.database.table_uri("c"), LanceOperation.Append(fragments), read_version=corpus.version
+        ).to_table()
+        made[where] = (table, failures)
+    assert made["threads"][0].equals(made["processes"][0])
+    assert made["threads"][1] == made["processes"][1]
