@@ -55,8 +55,8 @@ def draw_rows(
     Returns
     -------
     tuple[tuple[np.ndarray, ...], ...]
-        For each concept and stratum (m,) int64 offsets in random order. The first n of them are a sample of n; with
-        the same seed a greater `most` only makes the tail longer.
+        For each concept and stratum (m,) int64 offsets in random order; none of a stratum out of reach. The first n of
+        them are a sample of n; with the same seed a greater `most` only makes the tail longer.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def draw_rows(
         progress.advance(len(block.vectors))
     for own, kept in zip(strata, reservoirs, strict=True):
         for stratum, reservoir in zip(own, kept, strict=True):
-            if reservoir.seen != stratum.rows:
+            if stratum.in_reach and reservoir.seen != stratum.rows:
                 raise BadInput(
                     f"a stratum of {stratum.rows:,} rows has {reservoir.seen:,} in corpus {corpus.name!r} at version "
                     f"{corpus.version}: begin a new audit at this version"
@@ -103,12 +103,14 @@ def _draw_from(
         of_concept = named_concepts == concept
         named, bins = np.unique(places[of_concept]), named_bins[of_concept]
         bins = bins[np.unique(places[of_concept], return_index=True)[1]]
-        lowest = min((one.first for one in own if not one.named), default=None)
+        lowest = min((one.first for one in own if not one.named and one.in_reach), default=None)
         unnamed, unnamed_bins = named[:0], bins[:0]
         if lowest is not None:
             unnamed = np.setdiff1d(np.flatnonzero(scores[:, concept] >= EDGES[lowest]), named, assume_unique=True)
             unnamed_bins = bin_of(scores[unnamed, concept])
         for stratum, reservoir in zip(own, kept, strict=True):
+            if not stratum.in_reach:
+                continue
             candidates, their_bins = (named, bins) if stratum.named else (unnamed, unnamed_bins)
             chosen = candidates[(their_bins >= stratum.first) & (their_bins < stratum.last)]
             reservoir.add(offsets[chosen], _priorities(offsets[chosen], seed, concept))

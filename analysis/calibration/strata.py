@@ -7,8 +7,8 @@ them (`audit.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -19,6 +19,9 @@ from .excess import from_the_top
 # Unnamed rows are audited down to where this share of them is expected to show the concept; further down labels would
 # nearly all say no.
 _LEAST_SHARE = 0.08
+# Further down they are audited too, in bands that each hold as many unnamed rows as all above, the first at least so
+# many, until so many rows lie in them: below, a label would hardly ever say yes.
+_FIRST_OF_THE_REST, _REACH = 8, 20_000
 # Runs of equal excess in which that share is looked at, from the top.
 _RUNS = 12
 _NAMED_STRATA = 3
@@ -52,8 +55,12 @@ class Stratum:
     mentions
         How many rows between those bins have captions that name the concept: `rows` itself where `named`.
     in_zone
-        Whether unnamed rows as similar as these are audited too. Where they are not, each named row that shows the
-        concept stands for unnamed ones beside it.
+        Whether unnamed rows as similar as these are expected to show it often. Where they are not, each named row that
+        shows the concept stands for unnamed ones beside it.
+    above
+        Of unnamed rows below the zone: how many unnamed rows of the zone, and below it above these, there are; 0 else.
+    in_reach
+        Whether labels may go there: nobody is asked about the least similar rows of a large corpus.
     """
 
     named: bool
@@ -64,6 +71,8 @@ class Stratum:
     distance: float
     mentions: int
     in_zone: bool
+    above: int = 0
+    in_reach: bool = True
 
 
 def lay_strata(rows: np.ndarray, mentions: np.ndarray, frequency: AnchoredFrequency) -> tuple[Stratum, ...]:
@@ -79,9 +88,9 @@ def lay_strata(rows: np.ndarray, mentions: np.ndarray, frequency: AnchoredFreque
     Returns
     -------
     tuple[Stratum, ...]
-        Three strata of named rows in the zone and at most two below it, at most four of unnamed rows in the zone. All
-        named rows are in one of them; none is empty. Without a single mention there is no stratum: captions cannot
-        guide an audit of what they never name.
+        Three strata of named rows in the zone and at most two below it; at most four of unnamed rows in the zone, and
+        below it bands of them that double in size. Every row is in one of them; none is empty. Without a single mention
+        there is no stratum: captions cannot guide an audit of what they never name.
     """
     if not mentions.any():
         return ()
@@ -122,7 +131,27 @@ def lay_strata(rows: np.ndarray, mentions: np.ndarray, frequency: AnchoredFreque
             share = expected(first, last) / number
             beside = int(mentions[first:last].sum())
             strata.append(_stratum(False, first, last, number, share, distance, above * odds, beside, True))
+    in_zone = int(unnamed[zone:].sum())
+    for first, last, number, higher, in_reach in _rest(unnamed, zone, in_zone):
+        share = expected(first, last) / number
+        beside = int(mentions[first:last].sum())
+        one = _stratum(False, first, last, number, share, distance, unnamed, beside, False)
+        strata.append(replace(one, above=higher, in_reach=in_reach))
     return tuple(strata)
+
+
+def _rest(unnamed: np.ndarray, zone: int, in_zone: int) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Cut the unnamed rows below the zone into bands that double: first and last bin, rows, rows above, in reach."""
+    below = from_the_top(unnamed[:zone])
+    total = int(below[0]) if zone else 0
+    last, taken = zone, 0
+    while taken < total:
+        wanted = max(taken + max(in_zone + taken, _FIRST_OF_THE_REST), 1)
+        in_reach = taken < _REACH
+        first = int(np.flatnonzero(below >= min(wanted, total))[-1]) if in_reach else 0
+        number = int(below[first]) - taken
+        yield first, last, number, in_zone + taken, in_reach
+        last, taken = first, taken + number
 
 
 def _lowest_worthwhile(above: np.ndarray, unnamed: np.ndarray, expected: Callable[[int, int], float]) -> int:

@@ -97,6 +97,15 @@ def test_each_row_of_a_stratum_is_as_likely_as_the_others(made):
     assert abs(chi - len(rows) * (1 - most / len(rows))) < 5 * np.sqrt(2 * len(rows))
 
 
+def test_nothing_is_drawn_from_a_stratum_out_of_reach_and_the_others_stay_as_they_were(made):
+    corpus, prototypes, mentions, strata, _ = made
+    closed = [tuple(replace(one, in_reach=place != len(own) - 1) for place, one in enumerate(own)) for own in strata]
+    before, after = (draw_rows(corpus, prototypes, each, mentions, 20) for each in (strata, closed))
+    for old, new in zip(before, after, strict=True):
+        assert len(old[-1]) == 20 and not len(new[-1])
+        assert all((a == b).all() for a, b in zip(old[:-1], new[:-1], strict=True))
+
+
 def test_strata_of_another_corpus_are_refused(made):
     corpus, prototypes, mentions, strata, _ = made
     wrong = [(replace(strata[0][0], rows=strata[0][0].rows + 1), *strata[0][1:]), *strata[1:]]

@@ -8,7 +8,7 @@ import pytest
 from tailwag.analysis.calibration.anchored import anchored_frequencies
 from tailwag.analysis.calibration.audit import Labelled, audited_frequency, is_narrow_enough, next_labels
 from tailwag.analysis.calibration.strata import lay_strata
-from tailwag.benchmarks.similarity_simulation import KINDS, simulate_histograms
+from tailwag.benchmarks.similarity_simulation import COSINE, KINDS, simulate_histograms
 from tailwag.errors import BadInput
 
 
@@ -18,6 +18,8 @@ def audits(made, rounds, seed):
     frequencies = anchored_frequencies(made.rows, made.mentions)
     for concept, frequency in enumerate(frequencies):
         strata = lay_strata(made.rows[concept], made.mentions[concept], frequency)
+        if not strata:
+            continue  # nothing names it
         known, found = [Labelled()] * len(strata), []
         for _ in range(rounds):
             more = next_labels(strata, known, frequency.recall, 15)
@@ -42,6 +44,20 @@ def test_sixty_labels_cover_and_come_near():
     covered, error = cover(sorted(KINDS), (1e-2, 1e-4), concepts=20, rounds=4, seed=12)
     assert 0.88 <= covered <= 0.99
     assert error < 0.06
+
+
+@pytest.mark.parametrize(("rows", "prevalence"), [(2_000, 5e-3), (5_000, 2e-3)])
+def test_small_corpora_are_covered_although_labels_outnumber_what_mentions_point_to(rows, prevalence):
+    """Ten true rows of a few thousand: named rows are soon all labelled, and others lie among the rest."""
+    inside, closed_early = [], 0
+    for kind in sorted(KINDS):
+        made = simulate_histograms(prevalence, KINDS[kind], concepts=16, rows=rows, geometry=COSINE, seed=12)
+        for truth, found in audits(made, 4, 12):
+            inside.append(found[-1].lower <= truth <= found[-1].upper)
+            closed_early += any(one.upper == one.lower != truth for one in found)
+    assert len(inside) > 40
+    assert np.mean(inside) >= 0.90
+    assert closed_early <= 0.05 * len(inside)
 
 
 @pytest.mark.slow

@@ -96,22 +96,41 @@ def test_strata_hold_each_named_row_once_and_no_row_twice(seed, true, recall, ba
         assert stratum.rows == source[stratum.first : stratum.last].sum() > 0
         taken[stratum.named][stratum.first : stratum.last] += 1
     assert all((times <= 1).all() for times in taken.values())
-    assert (taken[True][mentions > 0] == 1).all()
+    if strata:
+        assert (taken[True][mentions > 0] == 1).all() and (taken[False][rows > mentions] == 1).all()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.floats(0.2, 0.9), st.integers(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_no_interval_closes_on_rows_that_nobody_looked_at(seed, true, recall, background):
+    """All strata but one are labelled, with no among the unnamed rows: that one's rows stay possible."""
+    rows, mentions, _, named = made_concept(seed, 3_000, true, recall, background * 1e-3)
+    (frequency,) = anchored_frequencies(rows[None], mentions[None])
+    strata = lay_strata(rows, mentions, frequency)
+    below = [position for position, one in enumerate(strata) if not one.named and not one.in_zone]
+    if not below:
+        return
+    open_one = below[0]
+    labels = [Labelled(one.rows, int(named[one.first : one.last].sum()) if one.named else 0) for one in strata]
+    labels[open_one] = Labelled()
+    audited = audited_frequency(strata, labels, frequency.recall)
+    assert audited.draws.max() > sum(one.true for one in labels) == audited.draws.min()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 300), st.floats(0.2, 0.9))
 @settings(max_examples=25, deadline=None)
-def test_labels_on_every_row_leave_only_what_no_stratum_holds(seed, true, recall):
+def test_labels_on_every_row_leave_nothing_open(seed, true, recall):
     rows, mentions, shown, named = made_concept(seed, 5_000, true, recall)
     (frequency,) = anchored_frequencies(rows[None], mentions[None])
     strata = lay_strata(rows, mentions, frequency)
     if not strata:
         return
+    assert sum(one.rows for one in strata) == rows.sum()
     labels = [
         Labelled(one.rows, int((named if one.named else shown - named)[one.first : one.last].sum())) for one in strata
     ]
     audited = audited_frequency(strata, labels, frequency.recall, draws=500)
-    assert (audited.draws - audited.beside == sum(one.true for one in labels)).all()
+    assert (audited.draws == sum(one.true for one in labels)).all() and not audited.beside.any()
 
 
 @given(st.integers(0, 10_000), st.integers(0, 60))
