@@ -6,7 +6,6 @@ Not here: `tailwag search` and `tailwag index` (`search_commands.py`). Only clic
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,25 +16,19 @@ from .centring_option import (
     CentringWish,
     centre_option,
     check_rethreshold,
-    prototypes_as_wished,
     was_given,
-    wish_by_thresholds,
     wish_for_pictures,
 )
-from .concept_options import concepts_option, open_concepts
+from .concept_options import concepts_option
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
 from .joint_commands import CaptionOptions, answer_with_captions, caption_options
+from .query_options import ChosenThresholds, choose_thresholds, make_prototypes, report_unmatched, wanted_concepts
 from .recording import Recording, answer_from_histograms, count_recorded, known_query, recording_options
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..embed.corpus import Corpus, Side
+    from ..embed.corpus import Corpus
     from .centring_choice import Centre
-    from .concepts import ConceptSet
-    from .counting import CountQuery, CountResult
-    from .estimates import Sketch
-    from .prototypes import PrototypeSet
+    from .counting import CountResult
     from .records.saved_frequencies import SavedFrequency
 
 _NO_FREQUENCY = (
@@ -45,25 +38,6 @@ _NO_FREQUENCY = (
 
 # Those of `counting/backends.py`, which would import numpy here.
 BACKEND_NAMES = ["auto", "cpu", "cuda", "cuda-torch", "c", "numba", "reference"]
-
-
-@dataclass(frozen=True)
-class _Thresholds:
-    """What `--threshold` or `--thresholds` comes to for the concepts that are asked for."""
-
-    values: np.ndarray
-    sources: tuple[str, ...] | str
-    wish: CentringWish
-    without_threshold: tuple[str, ...] = ()
-    without_concept: tuple[str, ...] = ()
-
-    @property
-    def unmatched(self) -> dict[str, tuple[str, ...]]:
-        """What JSON tells of names that did not meet."""
-        return {
-            "concepts_without_threshold": self.without_threshold,
-            "thresholds_without_concept": self.without_concept,
-        }
 
 
 @click.command()
@@ -212,14 +186,14 @@ def count(
         if was_given():
             raise click.UsageError("--since without CONCEPT takes its prototypes too: leave out --centre.")
         query = known_query(opened, recording.since, side)
-        chosen = _Thresholds(query.thresholds, query.threshold_sources, CentringWish("no"))
+        chosen = ChosenThresholds(query.thresholds, query.threshold_sources, CentringWish("no"))
         ladder = set(query.threshold_sources) == {"ladder"}
     else:
-        wanted = _wanted(concept, concepts, template, images)
-        chosen, names = _choose_thresholds(opened, wanted, threshold, thresholds, centre)
+        wanted = wanted_concepts(concept, concepts, template, images)
+        chosen, names = choose_thresholds(opened, wanted, threshold, thresholds, centre)
         wish = wish_for_pictures(chosen.wish) if images or examples else chosen.wish
         if recording.rethreshold and isinstance(opened, Corpus):
-            _report_unmatched(chosen)
+            report_unmatched(chosen)
             check_rethreshold(wish)
             made = {
                 "template": template,
@@ -231,7 +205,7 @@ def count(
             answer_from_histograms(opened, *asked, **made, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs)
             return
         how = (model, pretrained, device)
-        prototypes = _make_prototypes(opened, wanted.select(names), images, examples, how, wish, side)
+        prototypes = make_prototypes(opened, wanted.select(names), images, examples, how, wish, side)
         query = CountQuery(
             prototypes,
             chosen.values,
@@ -242,12 +216,12 @@ def count(
             other_thresholds=None if other_threshold is None else np.full(chosen.values.shape[-1], other_threshold),
         )
         if captions.wanted and isinstance(opened, Corpus):
-            _report_unmatched(chosen)
+            report_unmatched(chosen)
             told = {"unmatched": chosen.unmatched, "note": _NO_FREQUENCY, **outputs}
             answer_with_captions(opened, wanted.select(names), query, captions, recording, backend, **told)
             return
     if sampled or not isinstance(opened, Corpus):
-        _report_unmatched(chosen)
+        report_unmatched(chosen)
         answer_by_sample(
             opened, query, sampling, backend, ladder=ladder, unmatched=chosen.unmatched, note=_NO_FREQUENCY, **outputs
         )
@@ -259,7 +233,7 @@ def count(
     else:
         with progress("counting", total=len(opened)) as bar:
             result = count_corpus(opened, query, backend, bar)
-    _report_unmatched(chosen)
+    report_unmatched(chosen)
     _write_files(result, csv_path, parquet_path)
     calibrated = _saved_frequencies(opened, result)
     if as_json:
@@ -353,104 +327,6 @@ def _check_usage(
 def _as_version(version: str | None) -> int | str | None:
     """Read a version: digits are a number, anything else a tag."""
     return int(version) if version is not None and version.isdigit() else version
-
-
-def _wanted(concept: str | None, concepts: str | None, template: str | None, images: tuple[str, ...]) -> ConceptSet:
-    from dataclasses import replace
-    from pathlib import Path
-
-    from .concepts import Concept, ConceptSet, query_concepts, templates_from
-
-    if images:
-        return ConceptSet("images", (Concept(" + ".join(Path(image).name for image in images)),))
-    if concept is not None:
-        return query_concepts(concept, template)
-    loaded = open_concepts(concepts or "")
-    if template is None:
-        return loaded
-    # One that is asked for here goes before those that the file gives to the set and to single concepts.
-    own = tuple(replace(one, templates=None) for one in loaded)
-    return replace(loaded, concepts=own, templates=templates_from(template))
-
-
-def _choose_thresholds(
-    corpus: Corpus | Sketch, wanted: ConceptSet, threshold: float | None, thresholds: str | None, centre: Centre
-) -> tuple[_Thresholds, tuple[str, ...]]:
-    """Read and check the thresholds before a model is loaded; gives also the names of those that can be counted."""
-    from .counting import check_thresholds
-    from .thresholds import LADDER, ThresholdTable, match_thresholds, read_thresholds
-
-    if thresholds is None:
-        given = threshold is not None
-        values = check_thresholds(threshold, 1)[0] if given else LADDER
-        wish = wish_by_thresholds(centre, None, given)
-        return _Thresholds(values, "given" if given else "ladder", wish), wanted.names
-    table = read_thresholds(thresholds)
-    if not isinstance(table, ThresholdTable):
-        return _Thresholds(table, "given", wish_by_thresholds(centre, None, True)), wanted.names
-    table.require_space(corpus.space)
-    wish = wish_by_thresholds(centre, table, True)
-    matched = match_thresholds(table, wanted.names)
-    chosen = _Thresholds(matched.thresholds, matched.sources, wish, matched.without_threshold, matched.without_concept)
-    return chosen, matched.names
-
-
-def _make_prototypes(
-    corpus: Corpus | Sketch,
-    wanted: ConceptSet,
-    images: tuple[str, ...],
-    examples: bool,
-    model: tuple[str | None, str | None, str | None],
-    wish: CentringWish,
-    side: Side,
-) -> PrototypeSet:
-    from tailwag.progress import progress
-
-    from ..embed.encoder import Encoder
-    from .prototypes import PrototypeSet, prototypes_from_examples, read_picture
-
-    pictures = [read_picture(image) for image in images]  # before the model, which takes seconds to load
-    encoder = Encoder.for_space(corpus.space, *model)
-    if pictures:
-        made = PrototypeSet.of_images(wanted.names[0], pictures, encoder)
-        return prototypes_as_wished(made, wish, corpus, encoder, side)
-    with progress("making prototypes", total=len(wanted), unit="concepts") as bar:
-        if examples:
-            made = prototypes_from_examples(wanted, encoder, bar)
-        else:
-            made = PrototypeSet.of_texts(wanted, encoder, bar)
-    return prototypes_as_wished(made, wish, corpus, encoder, side, wanted)
-
-
-def query_from_options(
-    corpus: Corpus,
-    concept: str | None,
-    concepts: str | None,
-    threshold: float | None,
-    thresholds: str | None,
-    template: str | None,
-    centre: Centre,
-    side: Any,
-    model: tuple[str | None, str | None, str | None],
-) -> CountQuery:
-    """Make the query that the options of a command ask, and say which names did not meet."""
-    from .counting import CountQuery
-
-    wanted = _wanted(concept, concepts, template, ())
-    chosen, names = _choose_thresholds(corpus, wanted, threshold, thresholds, centre)
-    prototypes = _make_prototypes(corpus, wanted.select(names), (), False, model, chosen.wish, side)
-    _report_unmatched(chosen)
-    return CountQuery(prototypes, chosen.values, side, chosen.sources)
-
-
-def _report_unmatched(chosen: _Thresholds) -> None:
-    for names, what in (
-        (chosen.without_threshold, "not counted for want of a threshold"),
-        (chosen.without_concept, "thresholds of no concept that was asked for"),
-    ):
-        if names:
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-            click.echo(f"tailwag: {what} ({len(names):,}): {shown}", err=True)
 
 
 def _write_files(result: CountResult, csv_path: str | None, parquet_path: str | None) -> None:

@@ -169,7 +169,7 @@ def diff(
         corpora = [one for one in sides if isinstance(one, Corpus)]
         if len(corpora) < 2:
             raise click.UsageError("A run has its own concepts: leave out CONCEPT and --concepts, or name two corpora.")
-        from .commands import query_from_options
+        from .query_options import query_from_options
 
         asked = (concept, concepts, threshold, thresholds, template, centre)
         query = query_from_options(corpora[0], *asked, side, (model, pretrained, device))
