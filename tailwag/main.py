@@ -29,6 +29,7 @@ COMMANDS = {
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
     "calibrate": "tailwag.analysis.calibration.commands:calibrate",
+    "thresholds": "tailwag.analysis.calibration.threshold_commands:thresholds",
     "captions": "tailwag.retrieval.caption_commands:captions",
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",
