@@ -24,6 +24,7 @@ from ..ledger import ShardRecord
 from ..reading import ShardReader
 from ..shard_work import ShardWork
 from ..sources import Shard
+from ..store_requests import StoreDown
 from .groups import Group, GroupDone
 
 # Rows a record batch: what Lance holds in memory beside the shard at hand.
@@ -70,7 +71,8 @@ class GroupWorker:
         Raises
         ------
         TailwagError
-            When the fragments cannot be written. A shard that cannot be read does not raise: it is left.
+            When the fragments cannot be written, or a store does not answer. A shard that cannot be read does not
+            raise: it is left.
         """
         import pyarrow as pa
         from lance.fragment import write_fragments
@@ -113,6 +115,8 @@ class GroupWorker:
                 work.run(self.reader.read(shard), self.pool, self.threads, self.batch_size, progress)
                 text = work.encode_captions(self.pool, self.threads, self.batch_size)
                 embedded = work.finish(self.encoder.space, text)
+            except StoreDown:  # the other shards would wait for it as long, one by one
+                raise
             except (OSError, TailwagError) as error:
                 left[shard.name] = first_line(error)
                 continue
