@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
@@ -19,25 +19,27 @@ from .corpus import Corpus
 from .database import Database, first_line
 from .failures import Failure
 from .ledger import Ledger, ShardRecord
-from .locking import only_writer
+from .locking import Lock, only_writer
 from .space import Space
 
 # Lance keeps files of a commit that may be under way for a week; no version is ever as old as this.
 _NO_VERSION = timedelta(days=36_500)
 
 
-def only_job(database: Database, corpus: str) -> AbstractContextManager[None]:
+def only_job(database: Database, corpus: str) -> AbstractContextManager[Lock | None]:
     """Keep every other job away from a corpus while the block runs.
+
+    Gives the lock, to be handed to the `Committer`; None where the store has none.
 
     Raises
     ------
     TailwagError
         When another job writes to the corpus.
     """
-    if not database.is_local:
+    place = database.lock_place(corpus)
+    if place is None:
         return nullcontext()
-    path = database.folder / f".{corpus}.lock"
-    return only_writer(path, f"another `tailwag embed` writes to corpus {corpus!r}: wait until it is done")
+    return only_writer(place, f"another `tailwag embed` writes to corpus {corpus!r}: wait until it is done")
 
 
 def open_or_create(database: Database, name: str, space: Space) -> Corpus:
@@ -67,8 +69,8 @@ class Committer:
     ----------
     corpus
         The corpus; moved to the version of the last commit.
-    still_alone
-        Asked before each commit: raises when another job has taken the corpus over. None asks nobody.
+    lock
+        From `only_job`; asked before each commit whether it is still held.
 
     Attributes
     ----------
@@ -76,11 +78,11 @@ class Committer:
         Spent on commits.
     """
 
-    def __init__(self, corpus: Corpus, still_alone: Callable[[], None] | None = None) -> None:
+    def __init__(self, corpus: Corpus, lock: Lock | None) -> None:
         self.corpus = corpus
         self.seconds = 0.0
         self._ledger = Ledger(corpus.database, corpus.name)
-        self._still_alone = still_alone
+        self._lock = lock
 
     def settle(self) -> list[str]:
         """Take away what an interrupted job left: its records, its failures, its files.
@@ -127,9 +129,10 @@ class Committer:
             When the store refuses; the batch did not happen then, or the next job finds that it did.
         """
         start = time.perf_counter()
-        if self._still_alone is not None:
-            self._still_alone()
+        if self._lock is not None:
+            self._lock.require_held()
         files = [file["path"] for fragment in fragments for file in json.loads(fragment)["files"]]
+        self._require_here(files)
         try:
             self._ledger.prepare(uuid.uuid4().hex, records, failures, files)
             if fragments:
@@ -140,3 +143,15 @@ class Committer:
                 "is mended: it goes on where it stopped"
             ) from error
         self.seconds += time.perf_counter() - start
+
+    def _require_here(self, files: Sequence[str]) -> None:
+        """Refuse files that a worker on another machine wrote to a folder of its own: the table would lack them."""
+        if not self.corpus.database.is_local:
+            return
+        folder = self.corpus.database.folder / f"{self.corpus.name}.lance" / "data"
+        absent = [file for file in files if not (folder / file).is_file()]
+        if absent:
+            raise TailwagError(
+                f"a worker wrote {absent[0]}, and it is not in {folder}: with workers on other machines the database "
+                "must be on storage that all of them share: pass such a --db"
+            )

@@ -1,4 +1,4 @@
-"""Which shards of a corpus are done, and which samples failed: two LanceDB tables beside it.
+"""Which shards of a corpus are done, which samples failed, what its jobs did: three LanceDB tables beside it.
 
 Work is written in batches: a batch's failures and records first, its rows last, in one commit of the corpus. A batch
 whose rows are not in the corpus never happened: nobody is shown it, and the next job removes it. Not here: the commit
@@ -51,6 +51,31 @@ class ShardRecord:
     finished: datetime
 
 
+@dataclass(frozen=True)
+class JobRecord:
+    """What one job did, written when it ended, however it ended but by force.
+
+    Attributes
+    ----------
+    started, seconds
+        When, and how long it took from reading the plan to the last commit.
+    engine, workers, device
+        Where the work was done, with how many models at once, on what each.
+    shards, samples, rows, failures
+        As in `EmbeddingReport`.
+    """
+
+    started: datetime
+    seconds: float
+    engine: str
+    workers: int
+    device: str
+    shards: int
+    samples: int
+    rows: int
+    failures: int
+
+
 class Ledger:
     """The records and failures of one corpus.
 
@@ -62,6 +87,7 @@ class Ledger:
         self._corpus = corpus
         self._shards = f"{corpus}.shards"
         self._failures = f"{corpus}.failures"
+        self._jobs = f"{corpus}.jobs"
 
     def records(self) -> dict[str, ShardRecord]:
         """Give the record of every shard that is done, by the shard's name."""
@@ -144,6 +170,15 @@ class Ledger:
             f"corpus {corpus.name!r} has {len(corpus):,} rows and {failures:,} failures, its finished shards made "
             f"{rows:,} and {failed:,}: something else wrote to it; embed into a new corpus"
         )
+
+    def add_job(self, job: JobRecord) -> None:
+        """Write down what a job did."""
+        self._append(self._jobs, [asdict(job)], _job_schema())
+
+    def jobs(self) -> list[JobRecord]:
+        """Give what the jobs did, the last one last."""
+        table = self._database.try_table(self._jobs)
+        return [JobRecord(**row) for row in table.to_table().to_pylist()] if table is not None else []
 
     def forget_files(self) -> None:
         """Note that every batch is done, whatever becomes of its data files: compaction is about to replace them."""
@@ -253,5 +288,22 @@ def _record_schema() -> Any:
         "finished": pa.timestamp("us", tz="UTC"),
         "batch": text,
         "files": pa.list_(text),
+    }
+    return pa.schema([pa.field(name, kind, False) for name, kind in types.items()])
+
+
+def _job_schema() -> Any:
+    import pyarrow as pa
+
+    types = {
+        "started": pa.timestamp("us", tz="UTC"),
+        "seconds": pa.float64(),
+        "engine": pa.string(),
+        "workers": pa.int64(),
+        "device": pa.string(),
+        "shards": pa.int64(),
+        "samples": pa.int64(),
+        "rows": pa.int64(),
+        "failures": pa.int64(),
     }
     return pa.schema([pa.field(name, kind, False) for name, kind in types.items()])

@@ -116,6 +116,15 @@ class GroupSource:
         for shard in group.shards:
             self._try_again(shard, group.attempt, reason)
 
+    def give_back(self, group: Group) -> None:
+        """Take back a group that nobody has begun."""
+        self._again.appendleft(group)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to give out."""
+        return not self._again and (not self._waiting or self._is_reached())
+
     def _try_again(self, shard: Shard, attempt: int, reason: str) -> None:
         if attempt < MOST_ATTEMPTS:
             self._again.append(Group((shard,), attempt + 1))

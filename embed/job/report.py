@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tailwag.errors import TailwagError
 
@@ -46,6 +47,15 @@ class EmbeddingReport:
     def failures(self) -> int:
         """How many samples failed, for any reason."""
         return self.reasons.total()
+
+    @property
+    def rate(self) -> float:
+        """Samples a second, everything included."""
+        return self.samples / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it."""
+        return {**vars(self), "reasons": dict(self.reasons), "failures": self.failures, "rate": self.rate}
 
     def add(self, record: ShardRecord, failures: Sequence[Failure], known: int) -> None:
         """Add what one shard did; `known` of its rows were in the corpus before."""

@@ -7,9 +7,10 @@ done (`planning.py`), what a worker does (`group_work.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,7 +18,8 @@ from tailwag.progress import NoProgress, Progress
 
 from ..committing import Committer, only_job, open_or_create
 from ..encoder import Encoder
-from ..ledger import Ledger, ShardRecord
+from ..failures import Failure
+from ..ledger import JobRecord, Ledger, ShardRecord
 from ..reading import ShardReader
 from ..space import Space
 from .group_work import GroupWorker
@@ -25,12 +27,16 @@ from .groups import TARGET_SECONDS, GroupDone, GroupSource
 from .planning import EmbeddingPlan, is_done
 from .report import EmbeddingReport, IncompleteJob
 
+OnShard = Callable[[ShardRecord, Sequence[Failure]], None]
+
 
 class Engine(Protocol):
     """Where a job's work is done. Entered, its models are loaded; left, its workers are gone.
 
     Attributes
     ----------
+    name, device
+        What is written down of where a job ran.
     workers
         How many groups are worked on at the same time.
     space
@@ -39,6 +45,8 @@ class Engine(Protocol):
         How many died so far.
     """
 
+    name: str
+    device: str
     workers: int
     space: Space
     lost_workers: int
@@ -69,11 +77,13 @@ class ThisProcess:
         Pictures a forward pass.
     """
 
+    name = "inline"
     workers = 1
     lost_workers = 0
 
     def __init__(self, encoder: Encoder, reader: ShardReader, threads: int, batch_size: int) -> None:
         self.space = encoder.space
+        self.device = str(encoder.device)
         self._encoder = encoder
         self._reader = reader
         self._threads = threads
@@ -104,7 +114,7 @@ def run_embedding(
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress | None = None,
-    on_shard: Callable[[ShardRecord], None] | None = None,
+    on_shard: OnShard | None = None,
     group_seconds: float = TARGET_SECONDS,
 ) -> EmbeddingReport:
     """Embed the shards of a plan in this process.
@@ -136,7 +146,8 @@ def run_job(
     engine: Engine,
     *,
     progress: Progress | None = None,
-    on_shard: Callable[[ShardRecord], None] | None = None,
+    on_shard: OnShard | None = None,
+    on_ready: Callable[[], None] | None = None,
     group_seconds: float = TARGET_SECONDS,
 ) -> EmbeddingReport:
     """Embed the shards of a plan on an engine.
@@ -150,7 +161,9 @@ def run_job(
     progress
         Told of every sample that is done; None shows nothing.
     on_shard
-        Called with each shard's record once it is committed; None for nobody.
+        Called with each shard's record and failures once they are committed; None for nobody.
+    on_ready
+        Called once the models are loaded and fit the corpus.
     group_seconds
         How much work is committed in one go, and lost with a worker at most.
 
@@ -163,10 +176,12 @@ def run_job(
     TailwagError
         When another job writes to the corpus, or nothing can be written.
     """
-    start = time.perf_counter()
-    with only_job(plan.database, plan.corpus), engine:
-        committer = Committer(open_or_create(plan.database, plan.corpus, engine.space))
+    start, started = time.perf_counter(), datetime.now(UTC)
+    with only_job(plan.database, plan.corpus) as lock, engine:
+        committer = Committer(open_or_create(plan.database, plan.corpus, engine.space), lock)
         report = EmbeddingReport(undone=committer.settle())
+        if on_ready is not None:
+            on_ready()
         # Another job may have done some since the plan was made.
         records = Ledger(plan.database, plan.corpus).records()
         shards = [
@@ -186,12 +201,30 @@ def run_job(
                 for record, failures in outcome.shards:
                     report.add(record, failures, known[record.shard])
                     if on_shard is not None:
-                        on_shard(record)
+                        on_shard(record, failures)
         finally:
+            report.left, report.lost_workers = groups.left, engine.lost_workers
+            report.write_seconds = committer.seconds
+            report.seconds = time.perf_counter() - start
+            _write_down(plan, engine, report, started)
             committer.remove_orphans()
-    report.left, report.lost_workers = groups.left, engine.lost_workers
-    report.write_seconds = committer.seconds
-    report.seconds = time.perf_counter() - start
     if report.left:
         raise IncompleteJob(report)
     return report
+
+
+def _write_down(plan: EmbeddingPlan, engine: Engine, report: EmbeddingReport, started: datetime) -> None:
+    if not report.shards:
+        return
+    job = JobRecord(
+        started=started,
+        seconds=report.seconds,
+        engine=engine.name,
+        workers=engine.workers,
+        device=engine.device,
+        shards=report.shards,
+        samples=report.samples,
+        rows=report.rows,
+        failures=report.failures,
+    )
+    Ledger(plan.database, plan.corpus).add_job(job)

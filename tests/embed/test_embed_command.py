@@ -29,7 +29,7 @@ def tailwag(*arguments, cwd):
 def test_a_plan_a_report_and_nothing_to_do(tmp_path, source, tiny_model):
     first = tailwag("embed", source, "--corpus", "c", "--model", tiny_model, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for line in ("corpus   c in ./tailwag-db", "shards   1 to embed", "samples  7", "device   ", "images/s"):
+    for line in ("corpus   c in ./tailwag-db", "shards   1 to embed", "samples  7", "device   cpu (engine local)"):
         assert line in first.stderr
     assert first.stdout.startswith("7 samples: 6 rows and 1 failures in 'c'")
     for part in ("decoding", "model", "writing", "       1  not an image"):
@@ -41,8 +41,41 @@ def test_a_plan_a_report_and_nothing_to_do(tmp_path, source, tiny_model):
 
 def test_a_dry_run_writes_nothing(tmp_path, source, tiny_model):
     told = tailwag("embed", source, "--corpus", "c", "--model", tiny_model, "--dry-run", cwd=tmp_path)
-    assert told.returncode == 0 and "samples  7" in told.stderr
+    assert told.returncode == 0, told.stderr
+    for line in ("samples  7\n", "for the model alone", "speed    ", "time     about ", "disk     about "):
+        assert line in told.stderr
     assert not (tmp_path / "tailwag-db").exists()
+
+
+def test_a_dry_run_guesses_what_the_sources_do_not_say(tmp_path, source, tiny_model):
+    (source / "00000_stats.json").unlink()
+    told = tailwag("embed", source, "--corpus", "c", "--model", tiny_model, "--dry-run", "--json", cwd=tmp_path)
+    plan = json.loads(told.stdout)
+    assert plan["samples_known"] is False and 4 <= plan["samples"] <= 12
+    assert plan["free_bytes"] > plan["disk_bytes"] > 6 * 4 * 32
+
+
+def test_enough_is_enough_at_a_shards_end(tmp_path, source, tiny_model):
+    for shard in range(1, 4):
+        write_tar(source / f"{shard:05d}.tar", sound_members(range(6)))
+    arguments = ("embed", source, "--corpus", "c", "--model", tiny_model, "--engine", "inline", "--json")
+    first = json.loads(tailwag(*arguments, "--limit", "8", cwd=tmp_path).stdout)
+    assert (first["shards"], first["samples"]) == (2, 13)
+    rest = json.loads(tailwag(*arguments, cwd=tmp_path).stdout)
+    assert (rest["shards"], rest["samples"]) == (2, 12)
+
+
+def test_a_log_has_a_line_a_shard_and_metrics_are_served(tmp_path, source, tiny_model):
+    write_tar(source / "00001.tar", sound_members(range(3)))
+    told = tailwag(
+        "embed", source, "--corpus", "c", "--model", tiny_model, "--log", "job.jsonl", "--metrics-port", "0",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "metrics  http://127.0.0.1:" in told.stderr
+    first, second, end = (json.loads(line) for line in (tmp_path / "job.jsonl").read_text().splitlines())
+    assert (first["event"], first["shard"], first["samples"]) == ("shard", "set/00000", 7)
+    assert first["reasons"] == {"not an image": 1}
+    assert (second["shard"], second["rows"], end["event"], end["rows"]) == ("set/00001", 3, "end", 9)
 
 
 def test_the_report_as_json(tmp_path, source, tiny_model):

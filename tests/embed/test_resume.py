@@ -170,7 +170,7 @@ def test_another_space_is_refused_before_anything_is_written(tmp_path, source, e
 
 
 def test_a_second_job_on_the_same_corpus_is_refused_while_the_first_runs(tmp_path, source, encoder):
-    def second(_record):
+    def second(*_):
         with pytest.raises(TailwagError, match="another `tailwag embed` writes to corpus 'c': wait until it is done"):
             run(source, tmp_path / "db", encoder)
 

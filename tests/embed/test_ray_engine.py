@@ -1,0 +1,74 @@
+"""The Ray engine on a real local cluster of several nodes, one of which is killed in the middle of a job."""
+
+from __future__ import annotations
+
+import pytest
+
+from tailwag.embed.corpus import Corpus
+from tailwag.embed.database import Database
+from tailwag.embed.job import plan_embedding, run_embedding, run_job
+from tailwag.embed.job.ray_engine import RayEngine
+from tailwag.embed.job.worker_settings import WorkerSettings
+from tailwag.embed.ledger import Ledger
+from tailwag.errors import NotFound
+
+from .shards import sound_members, write_tar
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Three nodes of one core; workers run on the second and the third, since the first has none left."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    ray.init(address=made.address, logging_level="error", log_to_driver=False)
+    yield made, nodes
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def source(tmp_path):
+    for shard in range(8):
+        write_tar(tmp_path / "set" / f"{shard:05d}.tar", [*sound_members(range(4)), ("z.jpg", b"no picture")])
+    return tmp_path / "set"
+
+
+def rows(database):
+    return Corpus.open(database, "c")._dataset.to_table(columns=["key", "image", "text", "u"]).sort_by("key")
+
+
+def test_a_cluster_makes_the_rows_that_one_process_makes_though_a_node_dies(tmp_path, source, tiny_model, cluster):
+    made, nodes = cluster
+    settings = WorkerSettings(tiny_model, threads=1)
+    run_embedding(plan_embedding([str(source)], tmp_path / "alone", "c"), settings.load(), workers=1)
+    killed = []
+
+    def kill_a_node(*_):
+        if not killed:
+            killed.append(nodes[0])
+            made.remove_node(nodes[0], allow_graceful=False)
+
+    engine = RayEngine(settings)
+    assert engine.workers == 2
+    report = run_job(
+        plan_embedding([str(source)], tmp_path / "db", "c"), engine, on_shard=kill_a_node, group_seconds=1e-9
+    )
+    assert killed and engine.lost_workers >= 1
+    assert (report.shards, report.samples, report.rows, report.failures) == (8, 40, 32, 8)
+    assert rows(tmp_path / "db") == rows(tmp_path / "alone")
+    ledger = Ledger(Database(tmp_path / "db"), "c")
+    assert len(ledger.failures()) == ledger.failure_count() == 8
+    data = list((tmp_path / "db" / "c.lance" / "data").iterdir())
+    assert len(data) == len(Corpus.open(tmp_path / "db", "c").fragments())
+
+
+def test_a_model_that_is_not_there_is_told_as_without_a_cluster(tmp_path, source, cluster):
+    plan = plan_embedding([str(source)], tmp_path / "db", "c")
+    with pytest.raises(NotFound, match="model 'local-dir:/nowhere': there is no open_clip_config.json"):
+        run_job(plan, RayEngine(WorkerSettings("local-dir:/nowhere")))
