@@ -7,7 +7,7 @@ capture (Lincoln–Petersen; Chapman 1951). Pure functions on histograms. Not he
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special
@@ -15,6 +15,7 @@ from scipy import optimize, special
 from tailwag.errors import BadInput
 
 from .excess import Excess, PurestRows, find_excess, find_purest_rows
+from .prominence import learn_prominence, standard_distances
 
 # Purest rows that name the concept less often than this are impure or seldom named, and nothing tells which.
 LEAST_PURE_RATE = 0.4
@@ -27,6 +28,10 @@ _USUAL_RECALL = (0.6, 0.6)
 _LEAST_SPREAD = 0.5
 # Purity is never quite what it seems.
 _RECALL_DISCREPANCY = 0.15
+# What is shown by more than the first of all rows has few look-alikes beside it, and from the second on hardly any: the
+# discrepancy falls between the two to a share of it, and not below the least.
+_COMMON, _VERY_COMMON = 0.01, 0.1
+_COMMON_SHARE, _LEAST_DISCREPANCY = 0.2, 0.05
 _DRAWS = 4_000
 
 
@@ -37,12 +42,13 @@ class AnchoredSettings:
     Attributes
     ----------
     prominence, prominence_deviation
-        By how many logits recall rises with a standard deviation of similarity among the images that show a concept,
-        and how sure that is. Captions name what is prominent, and what is prominent is similar: photographs with human
-        captions showed 0.4 to 0.6; captions that name at random would show 0.
+        By how many logits recall is expected to rise with a standard deviation of similarity among the images that show
+        a concept, before the corpus is looked at (`prominence.py`). Captions name what is prominent, and what is
+        prominent is similar: photographs with human captions showed 0.4 to 0.6; captions that name at random would
+        show 0.
     discrepancy
         The standard deviation of what the model leaves out, in natural logarithms of the frequency: named look-alikes,
-        recalls that differ.
+        recalls that differ. Of a concept that a hundredth of all rows shows or fewer; less of what is common.
     correction
         What every frequency is multiplied by, as a natural logarithm: what audits of other concepts of the same corpus
         found (`pooling.py`); 0 before any.
@@ -52,8 +58,8 @@ class AnchoredSettings:
         Of the draws.
     """
 
-    prominence: float = 0.15
-    prominence_deviation: float = 0.2
+    prominence: float = 0.25
+    prominence_deviation: float = 0.25
     discrepancy: float = 0.25
     correction: float = 0.0
     confidence: float = 0.95
@@ -135,10 +141,10 @@ def anchored_frequencies(
     Notes
     -----
     The frequency is the excess of mentions over recall. Recall is read in the concept's purest rows, shifted to what it
-    would be in all rows that show it (by the prominence of the settings times the distance of the two in standard
-    deviations of similarity), and shrunk in logits towards the mean over concepts by their precisions. The interval
-    draws the mentions from a Gamma(M + ½), the recall from its normal, and multiplies by exp of a normal with the
-    correction and the discrepancy.
+    would be in all rows that show it (by the prominence that the corpus shows, times the distance of the two in
+    standard deviations of similarity), and shrunk in logits towards the mean over concepts by their precisions. The
+    interval draws the mentions from a Gamma(M + ½), the recall from its normal, and multiplies by exp of a normal with
+    the correction and the discrepancy.
     """
     settings = settings or AnchoredSettings()
     if rows.shape != mentions.shape or rows.ndim != 2:
@@ -146,6 +152,10 @@ def anchored_frequencies(
     if (mentions > rows).any():
         raise BadInput("a bin of similarity has more mentions than rows: the histograms are of different corpora")
     found = [(find_excess(*both), find_purest_rows(*both)) for both in zip(rows, mentions, strict=True)]
+    slope, unsure = learn_prominence(
+        rows, mentions, [excess for excess, _ in found], settings.prominence, settings.prominence_deviation
+    )
+    settings = replace(settings, prominence=slope, prominence_deviation=unsure)
     seen = [
         _recall_of_purest_rows(own, excess, purest, settings)
         for own, (excess, purest) in zip(mentions, found, strict=True)
@@ -164,13 +174,8 @@ def _recall_of_purest_rows(
     """Read recall in the purest rows, as the logit of all that show the concept and its standard deviation."""
     if purest is None or purest.rate < LEAST_PURE_RATE or excess.excess < _FEWEST_FOR_RECALL:
         return None
-    bins = np.arange(len(mentions))
-    own = mentions.astype(np.float64)
-    zone = own * (bins >= excess.start)
-    mean = (bins * zone).sum() / zone.sum()
-    deviation = max(float(np.sqrt(((bins - mean) ** 2 * zone).sum() / zone.sum())), 1.0)
-    window = own * (bins >= purest.start)
-    distance = ((bins * window).sum() / window.sum() - mean) / deviation
+    window = mentions * (np.arange(len(mentions)) >= purest.start)
+    distance = np.average(standard_distances(mentions, excess), weights=window)
     rate = (purest.mentions + 0.5) / (purest.rows + 1)
     variance = (
         1 / (purest.rows * rate * (1 - rate) + 0.5)
@@ -240,10 +245,17 @@ def _carry_on(
 ) -> AnchoredFrequency:
     recalls = special.expit(generator.normal(recall.logit, recall.deviation, _DRAWS))
     beyond = generator.gamma(excess.mentions + 0.5, size=_DRAWS) - excess.background * excess.rows
-    unknown = settings.correction + settings.discrepancy * generator.standard_normal(_DRAWS)
+    uncorrected = excess.excess / recall.share
+    discrepancy = _discrepancy(uncorrected / max(int(rows.sum()), 1), settings)
+    unknown = settings.correction + discrepancy * generator.standard_normal(_DRAWS)
     frequencies = np.maximum(beyond, 0.0) / recalls * np.exp(unknown)
     tail = 50 * (1 - settings.confidence)
     lower, upper = np.percentile(frequencies, [tail, 100 - tail])
-    estimate = excess.excess / recall.share * float(np.exp(settings.correction))
+    estimate = uncorrected * float(np.exp(settings.correction))
     shares = true_shares(rows, mentions, excess, recall).astype(np.float32)
     return AnchoredFrequency(estimate, float(lower), float(upper), recall, excess, purest, shares)
+
+
+def _discrepancy(prevalence: float, settings: AnchoredSettings) -> float:
+    common = np.interp(np.log(max(prevalence, 1e-12)), np.log([_COMMON, _VERY_COMMON]), [1.0, _COMMON_SHARE])
+    return float(max(settings.discrepancy * common, min(settings.discrepancy, _LEAST_DISCREPANCY)))

@@ -137,7 +137,7 @@ def test_an_audit_is_sound_with_labels_that_say_yes_and_unsupported_without_any(
 @pytest.mark.parametrize("prevalence", [1e-2, 1e-3, 1e-4, 1e-6])
 def test_sound_intervals_hold_the_truth_and_what_cannot_be_seen_is_unsupported(prevalence):
     inside, levels = [], []
-    for seed, kind in enumerate(("random", "prominence"), start=20):
+    for seed, kind in enumerate(("random", "prominence") * 3, start=20):
         made = simulate_histograms(prevalence, KINDS[kind], concepts=40, seed=seed)
         found = anchored_frequencies(made.rows, made.mentions)
         for one, mentions, truth in zip(found, made.mentions.sum(axis=1), made.truth, strict=True):
