@@ -86,7 +86,7 @@ class Database:
             return sorted(path.name.removesuffix(".lance") for path in self.folder.glob("*.lance") if path.is_dir())
         if self.uri.startswith("s3://"):
             names = self._address.folders()
-            return [name.removesuffix(".lance") for name in names if name.endswith(".lance")]
+            return sorted(name.removesuffix(".lance") for name in names if name.endswith(".lance"))
         import lancedb  # which takes two seconds
 
         return sorted(lancedb.connect(self.uri).table_names(limit=100_000))
