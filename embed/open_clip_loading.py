@@ -66,6 +66,11 @@ def _import_torchvision() -> None:
         import_module("torchvision")
 
 
+def torchvision_is_mended() -> bool:
+    """Say whether torchvision's import failed in the known way and was repaired, in this process."""
+    return bool(_kept_libraries)
+
+
 def declare_missing_operators() -> None:
     """Declare the schemas that torchvision's Python code expects of its C++ library."""
     import torch

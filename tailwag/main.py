@@ -26,6 +26,7 @@ COMMANDS = {
     "embed": "tailwag.embed.commands:embed",
     "import": "tailwag.embed.import_command:import_vectors",
     "info": "tailwag.retrieval.commands:info",
+    "doctor": "tailwag.retrieval.doctor_command:doctor",
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
     "calibrate": "tailwag.analysis.calibration.commands:calibrate",
