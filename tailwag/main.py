@@ -31,6 +31,7 @@ COMMANDS = {
     "count": "tailwag.retrieval.commands:count",
     "calibrate": "tailwag.analysis.calibration.commands:calibrate",
     "thresholds": "tailwag.analysis.calibration.threshold_commands:thresholds",
+    "closed-world": "tailwag.analysis.calibration.closed_world_commands:closed_world",
     "captions": "tailwag.retrieval.caption_commands:captions",
     "nouns": "tailwag.retrieval.noun_commands:nouns",
     "search": "tailwag.retrieval.search_commands:search",

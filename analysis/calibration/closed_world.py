@@ -179,6 +179,7 @@ def shift_intervals(
     counts: np.ndarray,
     rows: int,
     *,
+    is_sample: bool = False,
     level: float = 0.95,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -195,6 +196,8 @@ def shift_intervals(
         (C,) estimated counts.
     rows
         N, rows that they are of.
+    is_sample
+        Whether these are drawn from more rows, about which the interval is to speak.
     level
         Of the interval.
     replicates, seed
@@ -235,7 +238,9 @@ def shift_intervals(
     classes = [np.arange(start, end) for start, end in pairwise(bounds)]
     refit = len(labelled) < _ROWS_A_PARAMETER * (len(counts) + 1)
     for replicate in range(replicates):
-        true = generator.multinomial(rows, generator.dirichlet(counts + 0.5))
+        shares = generator.dirichlet(counts + 0.5)
+        there = generator.multinomial(rows, shares)
+        true = rows * shares if is_sample else there
         fitting = drawn(sizes, classes)
         refitted = fit_shares(
             estimator.method,
@@ -247,10 +252,10 @@ def shift_intervals(
         )
         left = [own[fitting[own] == 0] for own in classes]
         pools = [own if not len(out) else out for own, out in zip(classes, left, strict=True)]
-        weights = drawn(true, pools)
+        weights = drawn(there, pools)
         seen = weights > 0
-        shares = refitted.of_rows(labelled.similarities[seen])
-        found = rows * refitted.from_rows(shares, weights[seen], **_search(refitted))
+        of_rows = refitted.of_rows(labelled.similarities[seen])
+        found = rows * refitted.from_rows(of_rows, weights[seen], **_search(refitted))
         errors[replicate] = np.log((found + 0.5) / (true + 0.5))
     low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2], axis=0)
     lower = np.minimum((counts + 0.5) * np.exp(-high) - 0.5, counts)
