@@ -18,13 +18,15 @@ from .audit_options import Auditing
 if TYPE_CHECKING:
     from ...embed.corpus import Corpus
     from ...retrieval.concepts import ConceptSet
-    from .audit_session import AuditSession
+    from .audit_answer import AuditAnswer
+    from .audit_session import AuditedConcept, AuditSession
     from .calibrating import CalibratedFrequency, Calibration
 
 SESSION_FILE, PAGE_FILE, SHEET_FILE = "audit.json", "audit.html", "labels.csv"
 _DEFAULT_ROWS = 30
 # Rows that a label column answers between two looks at where the next ones help most.
 _COLUMN_STEP = 10
+_SHOWN_POOLED = 20
 
 
 def answer_by_audit(
@@ -79,7 +81,7 @@ def answer_by_audit(
 
 def tell_audit(session: AuditSession, auditing: Auditing) -> None:
     """Say on stderr what the labels were, and what to do next."""
-    from .audit_answer import narrowness
+    from .audit_answer import answer_of, narrowness
 
     alone = [one.name for one in session.concepts if one.by_similarity]
     if alone:
@@ -90,7 +92,8 @@ def tell_audit(session: AuditSession, auditing: Auditing) -> None:
             "thousandth of the rows, and look-alikes may count",
             err=True,
         )
-    for one, frequency in zip(session.concepts, frequencies_of(session), strict=True):
+    answer = answer_of(session)
+    for one, frequency in zip(session.concepts, answer.frequencies, strict=True):
         counts = [sum(said == answer for said in one.answers.values()) for answer in ("yes", "no", "unsure")]
         if not one.answers:
             continue
@@ -105,6 +108,7 @@ def tell_audit(session: AuditSession, auditing: Auditing) -> None:
                 "which is enough" if enough else f"and {100 * auditing.within:g} % was asked for"
             )
         click.echo(told, err=True)
+    _tell_pooled(session, answer)
     if session.pending:
         click.echo(
             f"{session.pending:,} pictures wait for a label: open {auditing.folder / PAGE_FILE}, or fill in "
@@ -115,11 +119,36 @@ def tell_audit(session: AuditSession, auditing: Auditing) -> None:
         click.echo("there are no more rows to ask about: all that were drawn are labelled", err=True)
 
 
+def _tell_pooled(session: AuditSession, answer: AuditAnswer) -> None:
+    """Say what the audits of some concepts taught about captions, and what that made of the others' frequencies."""
+    from ...retrieval.records.saved_frequencies import format_rows
+
+    if not answer.audits:
+        return
+    told = (
+        f"by the audits of {answer.audits} concepts, frequencies from captions are to be multiplied by "
+        f"{answer.factor:.2f} in this corpus; concepts differ about that by a factor of {answer.spread:.2f}"
+    )
+    if not answer.pooled:
+        click.echo(f"{told}; all have labels of their own, and go by them", err=True)
+        return
+    click.echo(f"{told}. Without labels of their own, and corrected ({len(answer.pooled):,}):", err=True)
+    for one, frequency in zip(session.concepts, answer.frequencies, strict=True):
+        if one.name in answer.pooled[:_SHOWN_POOLED]:
+            before, after = (
+                f"{format_rows(each.estimate)} ({format_rows(each.lower)} to {format_rows(each.upper)})"
+                for each in (one.before, frequency)
+            )
+            click.echo(f"  {one.name}: {before} by captions alone, {after} corrected", err=True)
+    if len(answer.pooled) > _SHOWN_POOLED:
+        click.echo(f"  and {len(answer.pooled) - _SHOWN_POOLED:,} more", err=True)
+
+
 def frequencies_of(session: AuditSession) -> tuple[CalibratedFrequency, ...]:
     """Give the frequency of each audited concept as it stands."""
-    from .audit_answer import corrected
+    from .audit_answer import answer_of
 
-    return tuple(corrected(one) for one in session.concepts)
+    return answer_of(session).frequencies
 
 
 def _begin(
@@ -127,12 +156,18 @@ def _begin(
 ) -> AuditSession:
     from tailwag.progress import progress
 
-    from .audit_session import begin_session
+    from .audit_beginning import begin_session
 
     calibration = calibrate()
     with progress("drawing rows", total=len(corpus)) as bar:
         session = begin_session(
-            corpus, calibration, wanted, captions=auditing.captions, seed=auditing.seed, progress=bar
+            corpus,
+            calibration,
+            wanted,
+            captions=auditing.captions,
+            most=auditing.concepts,
+            seed=auditing.seed,
+            progress=bar,
         )
     auditing.folder.mkdir(parents=True, exist_ok=True)
     return session
@@ -182,7 +217,7 @@ def _ask_column(corpus: Corpus, session: AuditSession, wanted: ConceptSet, audit
         session = _from_column(corpus, session, spellings)
         # With --within alone the number is how many are labelled between two looks.
         if auditing.rows is not None or auditing.within is None:
-            done = {one.name: len(one.answers) >= most for one in session.concepts}
+            done = {one.name: len(one.answers) >= most or not one.strata for one in session.concepts}
         else:
             done = dict.fromkeys(session.names, False)
         if auditing.within is not None:
@@ -305,15 +340,22 @@ def _refuse_too_few(session: AuditSession, auditing: Auditing) -> None:
 
 def _reached(session: AuditSession, auditing: Auditing) -> dict[str, bool]:
     """Say of which concepts the interval is as narrow as asked; of none where nothing was asked."""
-    from .audit_answer import FEWEST_LABELS, narrowness
+    from .audit import FEWEST_TO_STOP
+    from .audit_answer import corrected, narrowness
 
-    if auditing.within is None:
-        return dict.fromkeys(session.names, False)
     within = auditing.within
-    return {
-        one.name: one.decided >= FEWEST_LABELS and narrowness(frequency.lower, frequency.upper) <= within
-        for one, frequency in zip(session.concepts, frequencies_of(session), strict=True)
-    }
+    if within is None:
+        return {one.name: not one.strata for one in session.concepts}
+
+    def is_done(one: AuditedConcept) -> bool:
+        if not one.strata:
+            return True  # nobody is asked about it
+        if one.decided < FEWEST_TO_STOP:
+            return False
+        frequency = corrected(one)
+        return narrowness(frequency.lower, frequency.upper) <= within
+
+    return {one.name: is_done(one) for one in session.concepts}
 
 
 def _number(auditing: Auditing) -> int:

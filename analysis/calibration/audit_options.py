@@ -37,6 +37,8 @@ class Auditing:
         Of its draws.
     captions
         Whether captions guide it where they name the concept.
+    concepts
+        How many of the concepts people are asked about; None: all.
     """
 
     rows: int | None
@@ -47,6 +49,7 @@ class Auditing:
     folder: Path
     seed: int
     captions: bool = True
+    concepts: int | None = None
 
     @property
     def wanted(self) -> bool:
@@ -75,6 +78,12 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="Take labels in: the filled sheet, or what the page downloaded (CSV or JSON lines).",
     )
+    @click.option(
+        "--audit-concepts",
+        type=click.IntRange(3),
+        metavar="K",
+        help="Of many concepts ask only about K, common and rare ones; what they teach corrects the others.",
+    )
     @click.option("--label-column", is_flag=True, help="Let the corpus's own labels answer, where it has them.")
     @click.option("--ask", is_flag=True, help="Ask here in the terminal: y, n, u for unsure, q to stop.")
     @click.option(
@@ -96,6 +105,7 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         labels: tuple[str, ...],
         label_column: bool,
         ask: bool,
+        audit_concepts: int | None,
         no_captions: bool,
         within: str | None,
         out: str,
@@ -103,11 +113,12 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         share = None if within is None else _share(within)
-        auditing = Auditing(rows, labels, label_column, ask, share, Path(out), seed, not no_captions)
+        auditing = Auditing(rows, labels, label_column, ask, share, Path(out), seed, not no_captions, audit_concepts)
         if within is not None and not auditing.wanted:
             raise click.UsageError("--within goes with an audit: pass --audit 30, --labels, --label-column or --ask.")
-        if no_captions and not auditing.wanted:
-            raise click.UsageError("--no-captions goes with an audit: pass --audit 30.")
+        for given, option in ((no_captions, "--no-captions"), (audit_concepts is not None, "--audit-concepts")):
+            if given and not auditing.wanted:
+                raise click.UsageError(f"{option} goes with an audit: pass --audit 30.")
         if ask and label_column:
             raise click.UsageError("Pass --ask or --label-column, not both.")
         return command(auditing=auditing, **others)

@@ -1,8 +1,8 @@
 """An audit as it stands: which rows were drawn from which stratum of which corpus, and what people said of them.
 
 A session is a value: each step gives a new one, and `audit_state.py` keeps it, so that nothing is lost and labels
-never meet another corpus. Not here: drawing rows (`audit_rows.py`), what labels come to (`audit_answer.py`), files
-people fill (`label_files.py`), the page (`audit_page.py`).
+never meet another corpus. Not here: how one begins (`audit_beginning.py`), drawing rows (`audit_rows.py`), what labels
+come to (`audit_answer.py`), files people fill (`label_files.py`), the page (`audit_page.py`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,11 @@ from ...retrieval.prototypes import PrototypeSet
 from ...retrieval.records.certificate import state_of
 from .anchored import Recall
 from .audit import AuditedFrequency, Labelled, audited_frequency, next_labels
-from .audit_by_similarity import frequency_by_similarity, lay_bands, next_labels_by_similarity
+from .audit_by_similarity import frequency_by_similarity, next_labels_by_similarity
 from .audit_rows import draw_rows
-from .calibrating import CalibratedFrequency, Calibration
+from .calibrating import CalibratedFrequency
 from .label_files import Answer, Label
-from .strata import Stratum, lay_strata
-
-# Drawn from each stratum when an audit begins, so that hundreds of labels need no other pass over the corpus; where
-# more are wanted, another pass draws twice as many.
-DRAWN_OF_A_STRATUM = 400
+from .strata import Stratum
 
 ShowProgress = Callable[[str, int], AbstractContextManager[Progress]]
 
@@ -66,7 +62,8 @@ class AuditedConcept:
     rows_by_similarity, mentions_by_similarity
         (BINS,) int64: all rows, and those whose caption names it.
     strata
-        Of its rows: those of a two-way audit, or bands of similarity where captions do not guide it.
+        Of its rows: those of a two-way audit, or bands of similarity where captions do not guide it; none where nobody
+        is asked about the concept.
     drawn
         For each stratum offsets in random order, from which rows are asked about one after the other.
     asked
@@ -97,7 +94,7 @@ class AuditedConcept:
     @property
     def by_similarity(self) -> bool:
         """Whether it is audited by similarity alone: no stratum knows of captions."""
-        return not any(stratum.named for stratum in self.strata)
+        return bool(self.strata) and not any(stratum.named for stratum in self.strata)
 
     @property
     def pending(self) -> tuple[AskedRow, ...]:
@@ -131,6 +128,8 @@ class AuditedConcept:
 
     def choose(self, number: int) -> tuple[int, ...]:
         """Say how many of the next `number` rows come from each stratum; see `next_labels`."""
+        if not number or not self.strata:
+            return (0,) * len(self.strata)
         shown, known = Counter(row.stratum for row in self.asked), self.labelled()
         # Rows that wait for an answer, or that people could not tell, are not asked about again.
         capped = tuple(
@@ -231,10 +230,7 @@ class AuditSession:
         corpus draws more; `show` makes its bar of what is done and how many rows that takes.
         """
         done = reached or {}
-        wanted = [
-            (0,) * len(one.strata) if done.get(one.name) else one.choose(max(number - len(one.pending), 0))
-            for one in self.concepts
-        ]
+        wanted = [one.choose(0 if done.get(one.name) else max(number - len(one.pending), 0)) for one in self.concepts]
         session = self._drawn_deeper(corpus, wanted, show)
         concepts = tuple(_ask(one, corpus, more) for one, more in zip(session.concepts, wanted, strict=True))
         return replace(session, concepts=concepts)
@@ -260,10 +256,10 @@ class AuditSession:
             names = ConceptSet("audited", tuple(Concept(one.name, one.synonyms) for one in self.concepts))
             mentions = count_captions(corpus, names, keep="words", progress=progress).mentions
             assert mentions is not None  # they were asked for
-            mentions = _of_two_way(mentions, [one.by_similarity for one in self.concepts])
+            mentions = of_two_way(mentions, [one.by_similarity for one in self.concepts])
             drawn = draw_rows(corpus, vectors, strata, mentions, most, seed=self.seed, progress=progress)
         concepts = tuple(
-            replace(one, drawn=_as_tuples(rows)) if is_short else one
+            replace(one, drawn=as_tuples(rows)) if is_short else one
             for one, rows, is_short in zip(self.concepts, drawn, short, strict=True)
         )
         return replace(self, concepts=concepts)
@@ -310,67 +306,6 @@ class AuditSession:
         )
 
 
-def begin_session(
-    corpus: Corpus,
-    calibration: Calibration,
-    concepts: ConceptSet,
-    *,
-    captions: bool = True,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> AuditSession:
-    """Lay strata for each concept and draw from them, in one pass over the corpus.
-
-    Parameters
-    ----------
-    corpus
-        What is audited.
-    calibration
-        Its frequencies without labels.
-    concepts
-        Those of the calibration, with their synonyms.
-    captions
-        Whether captions guide the audit. Concepts that no caption names are audited by similarity alone, and with False
-        all of them are.
-    seed
-        Of the draws.
-    progress
-        Advanced by the rows that are done.
-
-    Raises
-    ------
-    BadInput
-        When the concepts are not those of the calibration, or the corpus has no rows.
-    """
-    if concepts.names != tuple(one.concept for one in calibration):
-        raise BadInput("the concepts are not those that were calibrated, in their order")
-    if not len(corpus):
-        raise BadInput(f"corpus {corpus.name!r} has no rows: there is nothing to audit")
-    every, named = calibration.rows_by_similarity, calibration.mentions_by_similarity
-    laid = [
-        (lay_strata(rows, mentions, frequency) if captions else ()) or lay_bands(rows)
-        for rows, mentions, frequency in zip(every, named, calibration.anchored, strict=True)
-    ]
-    vectors = calibration.prototypes.vectors
-    by_similarity = [not any(stratum.named for stratum in strata) for strata in laid]
-    mentions = _of_two_way(calibration.mentions, by_similarity)
-    drawn = draw_rows(corpus, vectors, laid, mentions, DRAWN_OF_A_STRATUM, seed=seed, progress=progress)
-    audited = tuple(
-        AuditedConcept(
-            calibration[position],
-            calibration.anchored[position].recall,
-            vectors[position],
-            concept.synonyms,
-            every[position],
-            named[position],
-            laid[position],
-            _as_tuples(drawn[position]),
-        )
-        for position, concept in enumerate(concepts)
-    )
-    return AuditSession(corpus.name, corpus.version, state_of(corpus), corpus.space.fingerprint, seed, audited)
-
-
 def shuffled(rows: Sequence[AskedRow], seed: int) -> list[AskedRow]:
     """Put rows in a random order that does not tell their stratum, the same for the same rows."""
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -391,13 +326,14 @@ def _ask(one: AuditedConcept, corpus: Corpus, more: Sequence[int]) -> AuditedCon
     return replace(one, asked=(*one.asked, *rows))
 
 
-def _of_two_way(mentions: Mentions, by_similarity: Sequence[bool]) -> Mentions:
+def of_two_way(mentions: Mentions, by_similarity: Sequence[bool]) -> Mentions:
     """Leave out the mentions of concepts that are audited by similarity alone: their bands hold every row."""
     kept = ~np.array(by_similarity)[mentions.concepts]
     return Mentions(mentions.offsets[kept], mentions.concepts[kept])
 
 
-def _as_tuples(drawn: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+def as_tuples(drawn: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    """Give drawn offsets as a session keeps them."""
     return tuple(tuple(one.tolist()) for one in drawn)
 
 

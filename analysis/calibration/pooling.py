@@ -1,4 +1,4 @@
-"""What the audits of some concepts teach about the others of a corpus: how far off captions alone are there.
+"""What the audits of some concepts teach about the others of a corpus, and which concepts to audit for that.
 
 Not here: the audits (`audit.py`), the frequencies that take the correction (`anchored.py`).
 """
@@ -18,8 +18,33 @@ from .audit import AuditedFrequency
 # How far off captions may be in a corpus as a whole, and how many concepts the usual discrepancy weighs as much as.
 _CORPUS_DEVIATION = 0.3
 _CONCEPTS_OF_PRIOR = 4
+# Concepts that are worth an audit for the others' sake have so many mentions beyond chance.
+_FEWEST_MENTIONS = 30
 # However well audited concepts agree, another may differ.
 _LEAST_DISCREPANCY = 0.15
+
+
+def concepts_to_audit(frequencies: Sequence[AnchoredFrequency], number: int) -> tuple[int, ...]:
+    """Choose which concepts to audit so that they teach most about the others: as many common ones as rare ones.
+
+    Parameters
+    ----------
+    frequencies
+        Of all concepts, from captions.
+    number
+        How many shall be audited.
+
+    Returns
+    -------
+    tuple[int, ...]
+        Their positions, ascending: evenly spaced in the order of their mentions beyond chance, among those that have 30
+        or more, or among all where those are too few.
+    """
+    excess = np.array([one.excess.excess for one in frequencies])
+    order = np.argsort(-excess, kind="stable")
+    often = int((excess >= _FEWEST_MENTIONS).sum())
+    among = order[: often if often >= number else len(order)]
+    return tuple(sorted(set(among[np.linspace(0, len(among) - 1, min(number, len(among))).astype(int)].tolist())))
 
 
 def pool_audits(

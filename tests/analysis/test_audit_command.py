@@ -305,7 +305,7 @@ def test_an_audit_that_captions_guide_does_not_go_on_without_them(audit, tailwag
 
 def test_more_rows_than_were_drawn_at_first_are_drawn_anew(tailwag, tmp_path, monkeypatch):
     """With eight rows drawn of each stratum a hundred labels need more; those that were drawn stay."""
-    monkeypatch.setattr("tailwag.analysis.calibration.audit_session.DRAWN_OF_A_STRATUM", 8)
+    monkeypatch.setattr("tailwag.analysis.calibration.audit_beginning.DRAWN_OF_A_STRATUM", 8)
     tailwag("--audit", 12)
     state = tmp_path / "audit" / "audit.json"
     before = json.loads(state.read_text())["concepts"][0]
