@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tailwag.retrieval.background import Background
-from tailwag.retrieval.counting.bins import EDGES
+from tailwag.retrieval.counting.bins import BINS, EDGES, counts_at_edges
 from tailwag.retrieval.prototypes import MAX_LENGTH
 from tests.corpora import make_space, random_unit
 
@@ -16,6 +16,7 @@ sys.path.insert(0, PERF)
 try:
     import prototype_quality
     from ground_truth import prototype_kinds
+    from ground_truth.estimators import best_edge
 finally:
     sys.path.remove(PERF)
 
@@ -79,3 +80,14 @@ def test_errors_are_written_as_median_and_ninetieth_percentile():
     scores = [prototype_quality.Score(0.5, 99, 99, 9)] * 9 + [prototype_quality.Score(0.5, 99, 9, 99)]
     assert prototype_quality.error(scores, "hindsight").startswith(".00/")
     assert prototype_quality.error(scores, "learned").startswith("1.02/")
+
+
+@pytest.mark.parametrize("concepts", [2, 3, 4, 9])
+def test_all_thresholds_of_the_others_come_of_one_sorting(concepts):
+    generator = np.random.default_rng(concepts)
+    rows = generator.multinomial(60, np.full(BINS, 1 / BINS), size=concepts)
+    truth, counts = generator.integers(0, 30, concepts), counts_at_edges(rows)
+    for concept, edge in enumerate(prototype_quality.edges_of_the_others(counts, truth)):
+        others = np.arange(concepts) != concept
+        expected = best_edge(rows[others], truth[others])
+        assert np.array_equal(counts[others, edge], counts[others, expected])
