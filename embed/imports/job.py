@@ -7,11 +7,14 @@ vectors are of (`named_space.py`).
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,11 @@ from tailwag.errors import BadInput, NotFound, TailwagError
 from tailwag.progress import NoProgress, Progress
 
 from ..committing import Committer, only_job, open_or_create
+from ..corpus import Corpus
 from ..database import Database
+from ..failures import Failure
 from ..ledger import Ledger, ShardRecord
-from ..scanning import Ahead
+from ..open_clip_loading import keep_freed_memory
 from ..sources import require_printable
 from ..space import Space
 from . import clip_retrieval, datacomp
@@ -30,6 +35,8 @@ from .part_writing import write_part
 from .parts import Part
 
 CLIP_RETRIEVAL, DATACOMP = "clip-retrieval", "DataComp"
+# Reading and checking one part while another is encoded and written; more only cost memory.
+PARTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -189,15 +196,21 @@ def run_import(
         committer = Committer(open_or_create(plan.database, plan.corpus, space), lock)
         report.undone = committer.settle()
         done = Ledger(plan.database, plan.corpus).records()  # another job may have done some since the plan was made
-        any_length = any_length or not plan.is_unit
-        for part in plan.parts:
-            if _is_done(part, done.get(part.name)):
-                continue
-            record, reasons = _take_in(part, committer, any_length, encode_captions, progress or NoProgress())
+        rest = [part for part in plan.parts if not _is_done(part, done.get(part.name))]
+        read = partial(
+            _read_part,
+            corpus=committer.corpus,
+            any_length=any_length or not plan.is_unit,
+            encode_captions=encode_captions,
+            progress=progress or NoProgress(),
+        )
+        keep_freed_memory()  # blocks of several megabytes come and go: handing each back costs as much as filling it
+        for fragments, record, failures in _in_order(rest, read, 1 if encode_captions is not None else PARTS_AT_ONCE):
+            committer.commit(fragments, [record], failures)
             report.parts += 1
             report.samples += record.samples
             report.rows += record.rows
-            report.reasons.update(reasons)
+            report.reasons.update(failure.reason.value for failure in failures)
             if on_part is not None:
                 on_part(record)
     report.seconds = time.perf_counter() - start
@@ -247,23 +260,54 @@ def _is_done(part: Part, record: ShardRecord | None) -> bool:
     return True
 
 
-def _take_in(
+class _Stopped(Exception):
+    """Another part's fault ended the job."""
+
+
+# What comes of a part: fragments that are not committed yet, its record, its failures.
+_Read = tuple[list[str], ShardRecord, list[Failure]]
+
+
+def _in_order(parts: Sequence[Part], read: Callable[..., _Read], at_once: int) -> Iterator[_Read]:
+    """Read parts, some at once, and give what comes of them in their order; a fault stops them all."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="tailwag-import") as pool:
+        waiting: deque[Future[_Read]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(read, part, stop=stop))
+                if len(waiting) == at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            stop.set()
+            for future in waiting:
+                future.cancel()
+
+
+def _read_part(
     part: Part,
-    committer: Committer,
+    *,
+    corpus: Corpus,
     any_length: bool,
     encode_captions: EncodeCaptions | None,
     progress: Progress,
-) -> tuple[ShardRecord, Counter[str]]:
+    stop: threading.Event,
+) -> _Read:
     start = time.perf_counter()
     fingerprint = part.fingerprint()
-    rows = PartRows(part, committer.corpus.schema, any_length=any_length, encode_captions=encode_captions)
-    # Reading and checking in a thread of their own, some blocks ahead of encoding and writing.
-    with Ahead(rows.batches()) as batches:
-        fragments = write_part(committer.corpus, _told(batches, progress))
+    rows = PartRows(part, corpus.schema, any_length=any_length, encode_captions=encode_captions)
+    fragments = write_part(corpus, _told(rows.batches(), progress, stop))
     if part.fingerprint() != fingerprint:
         raise TailwagError(
             f"{', '.join(str(file) for file in part.files)} were changed while they were read, and nothing of them "
             "was written: give the command again"
+        )
+    if rows.rows + len(rows.failures) != part.rows:  # the promise of every corpus
+        raise TailwagError(
+            f"part {part.name!r} has {part.rows:,} rows, of which came {rows.rows:,} and {len(rows.failures):,} "
+            "failures: this is a fault of tailwag, and nothing of it was written"
         )
     record = ShardRecord(
         shard=part.name,
@@ -279,16 +323,12 @@ def _take_in(
         compute_seconds=time.perf_counter() - start,
         finished=datetime.now(UTC),
     )
-    if record.rows + record.failures != record.samples:  # the promise of every corpus
-        raise TailwagError(
-            f"part {part.name!r} has {record.samples:,} rows, of which came {record.rows:,} and {record.failures:,} "
-            "failures: this is a fault of tailwag, and nothing of it was written"
-        )
-    committer.commit(fragments, [record], rows.failures)
-    return record, Counter(failure.reason.value for failure in rows.failures)
+    return fragments, record, rows.failures
 
 
-def _told(batches: Iterator[Any], progress: Progress) -> Iterator[Any]:
+def _told(batches: Iterator[Any], progress: Progress, stop: threading.Event) -> Iterator[Any]:
     for batch in batches:
+        if stop.is_set():
+            raise _Stopped
         yield batch
         progress.advance(len(batch))
