@@ -86,7 +86,8 @@ def fit_temperature(
     total = float(counts.sum())
     wide = similarities.astype(np.float64)
     # Similarities of CLIP spread by a few hundredths: in units of their spread the slope is near 1 for the search.
-    spread = float(wide.std()) or 1.0
+    middle = float(np.average(wide, weights=np.broadcast_to(weights[:, None], wide.shape)))
+    spread = float(np.sqrt(weights @ ((wide - middle) ** 2).mean(axis=1) / total)) or 1.0
     scaled, one_hot = wide / spread, np.eye(classes)[labels]
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 
 from tailwag.analysis.calibration.label_shift import (
     adjust_counts,
@@ -75,3 +76,72 @@ def test_no_labels_and_a_class_without_any_are_refused():
         estimate_priors(np.ones((2, 2)), np.array([0.5, 0.5]))
     with pytest.raises(BadInput, match="over 0"):
         estimate_priors(np.full((2, 2), 0.5), np.array([0.0, 1.0]))
+
+
+def slow_em(probabilities, priors, steps):
+    """Saerens et al. 2002, equations 2.9, row by row."""
+    shares = list(priors)
+    for _ in range(steps):
+        posteriors = []
+        for row in probabilities:
+            weighed = [shares[j] / priors[j] * row[j] for j in range(len(priors))]
+            posteriors.append([one / sum(weighed) for one in weighed])
+        shares = [sum(row[j] for row in posteriors) / len(posteriors) for j in range(len(priors))]
+    return shares
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 4), st.integers(0, 10**6))
+def test_em_is_the_papers_row_by_row(classes, seed):
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.full(classes, 0.3), 40)
+    priors = random.dirichlet(np.full(classes, 5.0))
+    expected = slow_em(probabilities, priors, 1500)
+    np.testing.assert_allclose(estimate_priors(probabilities, priors), expected, atol=1e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 10**6))
+def test_a_row_of_weight_three_is_a_row_that_stands_there_three_times(classes, rows, seed):
+    random = np.random.default_rng(seed)
+    probabilities, priors = random.dirichlet(np.ones(classes), rows), np.full(classes, 1 / classes)
+    weights = random.integers(0, 4, rows)
+    weights[0] = 3
+    expected = estimate_priors(np.repeat(probabilities, weights, axis=0), priors)
+    np.testing.assert_allclose(estimate_priors(probabilities, priors, weights), expected, atol=1e-4)
+    known, labels = drawn(priors, 30, seed)
+    labels[:classes] = range(classes)
+    often = random.integers(1, 4, 30)
+    one, other = fit_temperature(known, labels, often), fit_temperature(known.repeat(often, 0), labels.repeat(often))
+    np.testing.assert_allclose(one.probabilities(known), other.probabilities(known), atol=1e-4)
+    wins = share_wins(known)
+    np.testing.assert_allclose(
+        confusion_of(wins, labels, often), confusion_of(wins.repeat(often, 0), labels.repeat(often))
+    )
+
+
+def test_no_other_shares_on_a_grid_explain_the_winners_better():
+    random = np.random.default_rng(0)
+    grid = np.array([(i, j, 40 - i - j) for i in range(41) for j in range(41 - i)]) / 40
+    for _ in range(30):
+        confusion, shares = random.dirichlet(np.ones(3), 3).T, random.dirichlet(np.ones(3))
+        found = adjust_counts(shares, confusion)
+        missed = ((grid @ confusion.T - shares) ** 2).sum(axis=1)
+        assert ((confusion @ found - shares) ** 2).sum() <= missed.min() + 1e-6
+
+
+def test_a_temperature_is_the_likeliest_where_labels_are_many():
+    known, labels = drawn([0.5, 0.3, 0.2], 4000, 8)
+    found = fit_temperature(known, labels)
+
+    def loss(slope, bias):
+        return -np.log(softmax(slope * known + bias, axis=1)[np.arange(len(labels)), labels]).mean()
+
+    best = loss(found.slope, found.bias)
+    for factor in (0.9, 1.1):
+        assert best < loss(found.slope * factor, found.bias)
+    for step in np.eye(3):
+        for size in (-0.2, 0.2):
+            assert best < loss(found.slope, found.bias + size * step)
+    # The own class is .05 more, noise .02: the log-odds of two classes are .05 / .02² times the difference of the two.
+    assert found.slope == pytest.approx(0.05 / 0.02**2, rel=0.1)

@@ -1,4 +1,4 @@
-"""EM, adjusted counts and calibration beside others' implementations: QuaPy, and the package it calibrates with."""
+"""EM, adjusted counts and calibration beside others' implementations, where these are installed (docs/decisions.md)."""
 
 import warnings
 
@@ -19,8 +19,9 @@ from .test_label_shift import drawn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # docstrings of theirs with stray backslashes
-    from abstention.calibration import TempScaling
-    from quapy.method.aggregative import ACC, EMQ
+    theirs_shift = pytest.importorskip("quapy.method.aggregative", reason="QuaPy is not installed")
+    theirs_scaling = pytest.importorskip("abstention.calibration")
+ACC, EMQ, TempScaling = theirs_shift.ACC, theirs_shift.EMQ, theirs_scaling.TempScaling
 
 pytestmark = pytest.mark.filterwarnings("ignore:the method has reached the maximum number of iterations")
 
