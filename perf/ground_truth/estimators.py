@@ -39,6 +39,7 @@ _AUDITED, _FEWEST_MENTIONS = 8, 30
 _REPLICATES = 40
 # Tables of similarities of more labelled rows and classes than this would take the better part of an hour.
 _LARGEST_BOOTSTRAPPED = 20_000
+_BOOTSTRAPPED: tuple[Method, ...] = ("em", "adjusted")
 
 IN_HINDSIGHT = "best threshold in hindsight"
 IN_HINDSIGHT_BY_DECADE = "best threshold in hindsight, another for each decade"
@@ -202,7 +203,7 @@ class ClosedWorld:
         labelled = LabelledClasses(observed.labelled.similarities[known], observed.labelled.labels[known])
         fitted, rows = fit_shares(self.method, labelled), len(observed.similarities)
         counts = rows * fitted.from_rows(fitted.of_rows(observed.similarities))
-        if labelled.similarities.size > _LARGEST_BOOTSTRAPPED:
+        if self.method not in _BOOTSTRAPPED or labelled.similarities.size > _LARGEST_BOOTSTRAPPED:
             return {0: Answers.without_interval(counts)}
         lower, upper = shift_intervals(fitted, labelled, counts, rows, replicates=_REPLICATES)
         return {0: Answers(counts, lower, upper, ("",) * len(counts))}
