@@ -10,13 +10,13 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
 from tailwag.errors import TailwagError
 
 from .corpus import Corpus
-from .database import Database, first_line
+from .database import Database, asked_again, first_line
 from .failures import Failure
 from .ledger import Ledger, ShardRecord
 from .locking import Lock, only_writer
@@ -95,7 +95,7 @@ class Committer:
         Raises
         ------
         TailwagError
-            When rows, records and failures do not add up.
+            When rows, records and failures do not add up, or another job has taken the corpus over.
         """
         undone = self._ledger.settle(self.corpus)
         self.remove_orphans()
@@ -109,7 +109,14 @@ class Committer:
         int
             Bytes removed.
         """
-        return self.corpus.remove_unreferenced(_NO_VERSION)
+        if self._lock is not None:
+            self._lock.require_held()  # what another job is about to commit looks like an orphan too
+        return asked_again(lambda: self.corpus.remove_unreferenced(_NO_VERSION))
+
+    def tidy(self) -> None:
+        """Delete orphans at a job's end, if that can be done; else the next job does it."""
+        with suppress(OSError, TailwagError):
+            self.remove_orphans()
 
     def commit(self, fragments: Sequence[str], records: Sequence[ShardRecord], failures: Sequence[Failure]) -> None:
         """Commit a batch.

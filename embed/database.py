@@ -7,10 +7,13 @@ here: what a corpus is (`corpus.py`), sources on stores (`storage.py`).
 from __future__ import annotations
 
 import re
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tailwag.errors import BadInput, NotFound, TailwagError
+from tailwag.errors import BadInput, Caution, NotFound, TailwagError
 
 from .storage import StorePath, is_remote
 from .store_requests import require_no_credentials, require_s3_settings, without_secrets
@@ -18,6 +21,10 @@ from .store_requests import require_no_credentials, require_s3_settings, without
 METADATA_SPACE = b"tailwag:space"  # the key of a corpus's space in its schema's metadata
 # Tables of saved results; no corpus may take their names.
 RESULT_TABLES = ("frequencies", "similarities", "certificates")
+_WAITS = (0.5, 1.0, 2.0)  # seconds
+
+Answer = TypeVar("Answer")
+_LANCE_PLACE = re.compile(r", /[^ ]+\.rs:\d+:\d+$")
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -105,7 +112,7 @@ class Database:
         import lance
 
         try:
-            return lance.dataset(self.table_uri(table), version=version)
+            return asked_again(lambda: lance.dataset(self.table_uri(table), version=version))
         except (ValueError, OSError) as error:
             # A table that is there but damaged must not be taken for one that is not.
             if _says_not_found(error) and not (version is None and self._holds_files(table)):
@@ -145,6 +152,22 @@ def check_corpus_name(name: str) -> None:
         raise BadInput(f"{name!r} cannot name a corpus: use letters, digits, '_' and '-', a letter or digit first")
 
 
+def asked_again(call: Callable[[], Answer]) -> Answer:
+    """Make a call of Lance's that changes nothing or may be repeated, again where a store's answer broke off.
+
+    Lance repeats requests that fail, but not those whose answer breaks off on the way.
+    """
+    for wait in _WAITS:
+        try:
+            return call()
+        except (ValueError, OSError) as error:
+            if "body error" not in str(error):
+                raise
+            warnings.warn(f"{first_line(error)}; trying again in {wait:g} s", Caution, stacklevel=2)
+            time.sleep(wait)
+    return call()
+
+
 def first_line(error: BaseException) -> str:
     """Give an error's first line, or its kind where it says nothing; what a store answered in words, and no secrets."""
     said = str(error).strip()
@@ -157,6 +180,8 @@ def first_line(error: BaseException) -> str:
         said = f"the store answers {': '.join([status[1].strip(), *words])}"
         if status[1].startswith(("401", "403")):
             said += " (check the credentials in the environment)"
+    elif "body error" in said:
+        said = "the store's answer broke off"
     elif "Failed to get AWS credentials" in said:
         said = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return without_secrets(said.splitlines()[0])

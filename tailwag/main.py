@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -27,6 +27,8 @@ COMMANDS = {
     "import": "tailwag.embed.import_command:import_vectors",
     "info": "tailwag.retrieval.commands:info",
     "doctor": "tailwag.retrieval.doctor_command:doctor",
+    "compact": "tailwag.embed.upkeep_commands:compact",
+    "tag": "tailwag.embed.upkeep_commands:tag",
     "index": "tailwag.retrieval.search_commands:index",
     "count": "tailwag.retrieval.commands:count",
     "calibrate": "tailwag.analysis.calibration.commands:calibrate",
@@ -129,6 +131,19 @@ def _cautions_in_one_line() -> Iterator[None]:
         yield
 
 
+def _is_of_a_store(error: Exception) -> bool:
+    """Say whether Lance failed to reach the object store that it reads and writes tables on."""
+    return "LanceError(IO)" in str(error) and "Error " in str(error)
+
+
+def _tell_of_the_store(error: Exception) -> NoReturn:
+    first_line = import_module("tailwag.embed.database").first_line
+    click.echo(
+        f"tailwag: the database cannot be reached: {first_line(error)}; give the command again once it can", err=True
+    )
+    sys.exit(1)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a stated error becomes one line on stderr and exit status 1."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -145,7 +160,13 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
     except OSError as error:
         # A disk that is full, a folder that may not be written: the system says what and where.
+        if not debug and _is_of_a_store(error):
+            _tell_of_the_store(error)
         if debug or error.strerror is None:
             raise
         click.echo(f"tailwag: {error.filename or 'the system'}: {error.strerror}", err=True)
         sys.exit(1)
+    except ValueError as error:
+        if debug or not _is_of_a_store(error):
+            raise
+        _tell_of_the_store(error)

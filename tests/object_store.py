@@ -95,7 +95,8 @@ def running_store() -> Iterator[ObjectStore]:
         process.wait()
 
 
-# What a request is answered with instead of what the store says: a status, or "cut" for half a body and a closed line.
+# What a request is answered with instead of what the store says: a status; "cut" for half a body and a closed line;
+# "lost" for a 500 although the store has done what was asked.
 Fault = Callable[[str, str, int], int | str | None]
 
 
@@ -113,17 +114,23 @@ def faulty_proxy(store: ObjectStore, fault: Fault) -> Iterator[str]:
                 number = counter[0]
             body = self._body()
             wrong = fault(self.command, self.path, number)
+            if wrong == "lost":
+                self._forward(body)
+                wrong = 500
             if isinstance(wrong, int):
                 code = "SlowDown" if wrong == 503 else "InternalError"
                 text = f"<Error><Code>{code}</Code><Message>not now</Message></Error>"
                 self._answer(wrong, {"Content-Type": "application/xml"}, text.encode())
                 return
+            status, headers, content = self._forward(body)
+            self._answer(status, headers, content, cut=wrong == "cut")
+
+        def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             connection = HTTPConnection("127.0.0.1", store.port)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
-            content = answer.read()
-            self._answer(answer.status, dict(answer.getheaders()), content, cut=wrong == "cut")
+            return answer.status, dict(answer.getheaders()), answer.read()
 
         def _body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -154,7 +161,7 @@ def faulty_proxy(store: ObjectStore, fault: Fault) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on  # noqa: N815 (http.server's names)
 
-        def log_message(self, *arguments: object) -> None:
+        def log_message(self, format: str, *arguments: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from tailwag.errors import TailwagError
 from tailwag.progress import NoProgress, Progress
 
 from ..committing import Committer, only_job, open_or_create
@@ -206,8 +207,10 @@ def run_job(
             report.left, report.lost_workers = groups.left, engine.lost_workers
             report.write_seconds = committer.seconds
             report.seconds = time.perf_counter() - start
-            _write_down(plan, engine, report, started)
-            committer.remove_orphans()
+            # What ended the job is what is told, even where these fail for the same reason.
+            with suppress(OSError, TailwagError):
+                _write_down(plan, engine, report, started)
+            committer.tidy()
     if report.left:
         raise IncompleteJob(report)
     return report
