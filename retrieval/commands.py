@@ -12,13 +12,7 @@ import click
 
 from tailwag.options import database_option, device_option, json_option, query_model_options, version_option
 
-from .centring_option import (
-    CentringWish,
-    centre_option,
-    check_rethreshold,
-    was_given,
-    wish_for_pictures,
-)
+from .centring_option import CentringWish, centre_option, check_rethreshold, was_given, wish_for_pictures
 from .concept_options import concepts_option
 from .estimate_commands import Sampling, answer_by_sample, is_sketch, open_sketch, sampling_options
 from .joint_commands import CaptionOptions, answer_with_captions, caption_options
@@ -85,6 +79,14 @@ BACKEND_NAMES = ["auto", "cpu", "cuda", "cuda-torch", "c", "numba", "reference"]
 @query_model_options[1]
 @device_option
 @click.option("--backend", type=click.Choice(BACKEND_NAMES), default="auto", show_default=True, help="What counts.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where: on this machine, or on the nodes of a Ray cluster.",
+)
+@click.option("--ray-address", default=None, help="Of the cluster.  [default: the one this machine belongs to]")
 @caption_options
 @sampling_options
 @recording_options
@@ -111,6 +113,8 @@ def count(
     pretrained: str | None,
     device: str | None,
     backend: str,
+    engine: str,
+    ray_address: str | None,
     captions: CaptionOptions,
     sampling: Sampling,
     recording: Recording,
@@ -141,6 +145,7 @@ def count(
       tailwag count cc3m --concepts caltech101 --threshold 0.27 --save
       tailwag count cc3m --concepts caltech101 --threshold 0.25 --rethreshold
       tailwag count cc3m --since 4
+      tailwag count laion400m --concepts imagenet --thresholds thresholds.csv --db s3://ours/db --engine ray
     """
     import numpy as np
 
@@ -150,6 +155,7 @@ def count(
     from .counting import CountQuery
     from .counting import count as count_corpus
     from .counting import where as control_where
+    from .counting.cluster import Cluster
     from .result_tables import check_folder
 
     named = concept is not None or concepts is not None or bool(images)
@@ -167,6 +173,8 @@ def count(
         raise click.UsageError("--margin and --other-threshold go with a full count: leave them out here.")
     if where is not None and not full and (not sampling.wanted or is_sketch(corpus)):
         raise click.UsageError("--where goes with a full count or with --estimate: leave it out here.")
+    if engine == "ray" and (not full or captions.wanted):
+        raise click.UsageError("--engine ray goes with a full count of vectors: leave it out here.")
     if margin is not None and concepts is None:
         raise click.UsageError("--margin goes with --concepts: one concept is always its row's best.")
     captions.check_usage(
@@ -228,11 +236,12 @@ def count(
         return
     kept: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+    cluster = Cluster(ray_address) if engine == "ray" else None
     if recording.wanted:
-        result, kept, notes = count_recorded(opened, query, recording, backend)
+        result, kept, notes = count_recorded(opened, query, recording, backend, cluster)
     else:
         with progress("counting", total=len(opened)) as bar:
-            result = count_corpus(opened, query, backend, bar)
+            result = count_corpus(opened, query, backend, bar, cluster=cluster)
     report_unmatched(chosen)
     _write_files(result, csv_path, parquet_path)
     calibrated = _saved_frequencies(opened, result)
@@ -376,6 +385,7 @@ def _print_counts(result: CountResult, calibrated: dict[str, SavedFrequency]) ->
 
 
 def _print_ladder(result: CountResult, concept: str | None, calibrated: dict[str, SavedFrequency]) -> None:
+    from .centring import is_centred
     from .counting.result import format_share, format_threshold
     from .result_tables import headline, print_table
     from .thresholds import telling_rungs
@@ -392,8 +402,9 @@ def _print_ladder(result: CountResult, concept: str | None, calibrated: dict[str
     what = f'"{concept}"' if concept is not None else "--image ..."
     if concept is not None and set(concept) & set('"$`\\!'):
         what = shlex.quote(concept)
+    kind = " --centre yes" if is_centred(result.recipes[0]) else ""
     click.echo(
         f"No threshold was given for {result.concepts[0]!r}, so these are some to choose from. A threshold is a "
-        f"choice: look at pictures first (`tailwag search {result.corpus} {what} --html page.html`), then pass "
-        "--threshold."
+        f"choice: look at pictures first (`tailwag search {result.corpus} {what}{kind} --html page.html`), then pass "
+        f"--threshold{' with' if kind else ''}{kind}."
     )

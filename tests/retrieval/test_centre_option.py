@@ -110,6 +110,8 @@ def test_auto_measures_the_corpus_says_why_and_records_it(tailwag, background, d
     assert (status, err) == (0, f"tailwag: {kind} prototypes: {reason}\n")
     assert json.loads(out)["counts"][0]["recipe"].endswith(f" [{kind}: {reason}]")
     assert tailwag("search", corpus, "red panda", "--centre", "auto", "-k", 3)[2] == err
+    ladder = tailwag("count", corpus, "red panda", "--centre", "auto")[1]
+    assert ("then pass --threshold with --centre yes" in ladder) == (kind == "centred")
 
 
 def test_auto_is_plain_where_there_are_too_few_rows_and_for_numbers_and_pictures(tailwag, tmp_path):
