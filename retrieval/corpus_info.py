@@ -30,9 +30,9 @@ def list_corpora(database: Database) -> list[dict[str, Any]]:
     Raises
     ------
     NotFound
-        When a folder that should be the database does not exist.
+        When the database does not exist: no folder, or nothing on the object store.
     """
-    if database.is_local and not database.folder.is_dir():
+    if not database.exists():
         raise NotFound(f"there is no database {database.uri}: make one with `tailwag embed`, or pass --db")
     listed = []
     for name in database.corpora():
