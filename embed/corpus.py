@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tailwag.errors import BadInput, NotFound, TailwagError
+from tailwag.progress import Progress
 
 from .database import METADATA_SPACE, Database, check_corpus_name, first_line
 from .scanning import DEFAULT_BLOCK_ROWS, Ahead, Block, Fragment, RowMask, read_blocks
@@ -338,6 +339,63 @@ class Corpus:
         self._dataset = lance.LanceDataset.commit(
             self._dataset, lance.LanceOperation.Append(added), read_version=self._dataset.version
         )
+
+    def compaction_tasks(self, target_rows: int) -> list[tuple[Any, int]]:
+        """Give Lance's tasks that would put small fragments together, each with the bytes that it would rewrite."""
+        from lance.optimize import Compaction
+
+        plan = Compaction.plan(self._dataset, {"target_rows_per_fragment": target_rows})
+        tasks = plan.tasks
+        return [
+            (task, sum(file.file_size_bytes or 0 for fragment in task.fragments for file in fragment.files))
+            for task in tasks
+        ]
+
+    def compact(self, tasks: Sequence[Any], progress: Progress) -> None:
+        """Do some of `compaction_tasks` and commit them together; moves this corpus to the version that made."""
+        from lance.optimize import Compaction
+
+        rewritten = []
+        for task in tasks:
+            rewritten.append(task.execute(self._dataset))
+            progress.advance(len(task.fragments))
+        Compaction.commit(self._dataset, rewritten)
+
+    def versions(self) -> list[tuple[int, datetime, tuple[str, ...]]]:
+        """Give the versions there are, the oldest first: number, when it was made, tags."""
+        tags: dict[int, list[str]] = {}
+        for name, tag in self._dataset.tags.list().items():
+            tags.setdefault(tag["version"], []).append(name)
+        return [
+            (each["version"], each["timestamp"], tuple(sorted(tags.get(each["version"], ()))))
+            for each in self._dataset.versions()
+        ]
+
+    def tag(self, name: str) -> None:
+        """Give this version a name, by which it can be opened and which keeps it from being dropped.
+
+        Raises
+        ------
+        BadInput
+            When the name is taken or not usable.
+        """
+        try:
+            self._dataset.tags.create(name, self.version)
+        except (ValueError, OSError) as error:
+            raise BadInput(f"version {self.version} cannot be called {name!r}: {first_line(error)}") from error
+
+    def untag(self, name: str) -> None:
+        """Take a name away; its version stays, and may be dropped from now on.
+
+        Raises
+        ------
+        NotFound
+            When no version has that name.
+        """
+        try:
+            self._dataset.tags.delete(name)
+        except (ValueError, OSError) as error:
+            raise NotFound(f"no version of corpus {self.name!r} is called {name!r}") from error
 
     def remove_unreferenced(self, older_than: timedelta) -> int:
         """Delete versions older than that, and every data file that no version refers to; give the bytes removed.

@@ -35,6 +35,8 @@ class ShardRecord:
         Summed over threads.
     finished
         When the last of it was embedded.
+    precision
+        In which numbers its vectors were computed; empty for vectors that were imported.
     """
 
     shard: str
@@ -49,6 +51,7 @@ class ShardRecord:
     decode_seconds: float
     compute_seconds: float
     finished: datetime
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,17 +183,20 @@ class Ledger:
         table = self._database.try_table(self._jobs)
         return [JobRecord(**row) for row in table.to_table().to_pylist()] if table is not None else []
 
-    def forget_files(self) -> None:
-        """Note that every batch is done, whatever becomes of its data files: compaction is about to replace them."""
-        table = self._database.try_table(self._shards)
-        if table is not None:
-            table.update({"files": "make_array()"})
+    def forget_files(self, corpus: Corpus) -> None:
+        """Settle, and note that every batch is done whatever its files are called: compaction is to replace them.
+
+        Nothing to do for a corpus without records: one that no job made.
+        """
+        if self._database.has_table(self._shards):
+            self.settle(corpus)
+            self._database.open_table(self._shards).update({"files": "make_array()"})
 
     def _recorded(self) -> Any:
         table = self._database.try_table(self._shards)
         if table is None:
             return _record_schema().empty_table()
-        if "batch" not in table.schema.names:
+        if not set(_record_schema().names) <= set(table.schema.names):
             raise TailwagError(
                 f"{self._database.table_uri(self._shards)} was written by an older tailwag: embed into a new corpus"
             )
@@ -286,6 +292,7 @@ def _record_schema() -> Any:
         "decode_seconds": seconds,
         "compute_seconds": seconds,
         "finished": pa.timestamp("us", tz="UTC"),
+        "precision": text,
         "batch": text,
         "files": pa.list_(text),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..embed.corpus import Corpus
     from .concepts import ConceptSet
     from .counting import CountQuery, CountResult
+    from .counting.cluster import Cluster
     from .records import Certificate
     from .records.runs import Run
 
@@ -104,8 +105,12 @@ def known_query(corpus: Corpus, since: str, side: str) -> CountQuery:
     return certificate.query()
 
 
-def count_recorded(corpus: Corpus, query: CountQuery, recording: Recording, backend: str) -> Recorded:
+def count_recorded(
+    corpus: Corpus, query: CountQuery, recording: Recording, backend: str, cluster: Cluster | None = None
+) -> Recorded:
     """Count, from a saved count where one is named, and keep what is to be kept.
+
+    A cluster counts anew; what a saved count lacks is counted on this machine.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def count_recorded(corpus: Corpus, query: CountQuery, recording: Recording, back
     else:
         query = replace(query, histogram=save, partials=True)
         with progress("counting", total=len(corpus)) as bar:
-            result = count(corpus, query, backend, bar)
+            result = count(corpus, query, backend, bar, cluster=cluster)
     kept, told = keep_counts(corpus, query, result, recording)
     return Recorded(result, entries | kept, (*notes, *told))
 

@@ -7,7 +7,6 @@ here: what a worker does (`group_work.py`).
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, cast
 
-from tailwag.errors import BadInput, TailwagError
+from tailwag.errors import TailwagError
 from tailwag.progress import NoProgress, Progress
 
+from ..ray_cluster import join_cluster, nodes_of
 from ..space import Space
 from .group_work import GroupWorker
 from .groups import Group, GroupDone, GroupSource
@@ -69,40 +69,24 @@ class RayEngine:
     Raises
     ------
     BadInput
-        When Ray is not installed.
+        When Ray is not installed, or there is no such cluster.
     """
 
     name = "ray"
 
     def __init__(self, settings: WorkerSettings, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise BadInput("--engine ray needs Ray on every node: pip install 'tailwag[ray]'") from error
+        ray = join_cluster(address)
         self._ray = ray
-        self._settings = settings
-        self._address = address
-        self._ours = not ray.is_initialized()
         self._make: Any = ray.remote(max_restarts=0)(_Actor).options
         self._running: list[_Worker] = []
         self._failed_starts = 0
         self.lost_workers = 0
-        if self._ours:
-            try:
-                ray.init(address=address or "auto", logging_level=logging.WARNING, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise BadInput(
-                    f"no Ray cluster at {address or 'this machine'}: start one with `ray start --head`, or pass "
-                    "--ray-address"
-                ) from error
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = int(sum(node.get("GPU", 0) for node in nodes))
+        gpus, cores = nodes_of(ray)
         if gpus and settings.device in (None, "cuda"):
             self.device, self.workers = "cuda", gpus
             self._settings = replace(settings, device="cuda")
             self._needs = {"num_gpus": 1}
         else:
-            cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
             threads = settings.threads or min(cores, default=1)
             self.device, self.workers = "cpu", max(1, sum(count // threads for count in cores))
             self._settings = replace(settings, device="cpu", threads=threads)
@@ -190,8 +174,6 @@ class RayEngine:
         for worker in self._running:
             self._ray.kill(worker.actor)
         self._running = []
-        if self._ours:
-            self._ray.shutdown()
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,8 +14,9 @@ from tailwag.progress import NoProgress, Progress
 from ...embed.corpus import Corpus
 from ...embed.ledger import Ledger
 from ...embed.scanning import Fragment
-from .backends import choose_backend, prepare_counters
-from .passes import Pass, share_out
+from .backends import choose_backend
+from .cluster import Cluster
+from .passes import count_parts
 from .query import CountQuery
 from .result import CountResult, Partial
 from .tally import Tally
@@ -33,6 +34,7 @@ def count(
     *,
     fragments: Sequence[Fragment] | None = None,
     parts: Sequence[Sequence[Fragment]] | None = None,
+    cluster: Cluster | None = None,
 ) -> CountResult:
     """How many rows of the corpus lie at or above each threshold?
 
@@ -54,6 +56,8 @@ def count(
     parts
         The same fragments, in the order of the table, put together as the parts that a query for partials wants to
         know of; None puts them together by `parts_of`.
+    cluster
+        Where to count; None counts on this machine.
 
     Returns
     -------
@@ -77,25 +81,20 @@ def count(
     """
     progress = progress or NoProgress()
     check_space(corpus, query)
-    chosen = choose_backend(backend)
-    counters = prepare_counters(chosen, query.prototypes.vectors, query.asked())
     if parts is not None:
         fragments = [fragment for part in parts for fragment in part]
     wanted = corpus.fragments() if fragments is None else tuple(fragments)
-    whole_parts = parts_of(wanted) if parts is None else [tuple(part) for part in parts]
+    whole = parts_of(wanted) if parts is None else [tuple(part) for part in parts]
     start = time.perf_counter()
     mask = query.control.mask(corpus) if query.control is not None else None
-    passes = [Pass(counter, query, whole_parts) for counter in counters]
-    if len(passes) == 1:
-        passes[0].run(corpus, wanted, mask, progress)
+    if cluster is None:
+        chosen = choose_backend(backend)
+        sums, name = count_parts(corpus, query, chosen, whole, whole, mask, progress), chosen.name
     else:
-        share_out(passes, whole_parts, corpus, mask, progress)
-    done, *others = passes
-    for other in others:
-        done.merge(other)
-    done.bad_rows.refuse(corpus)
-    partials = done.parts.finish() if done.parts is not None else ()
-    return make_result(corpus, query, done.tally, chosen.name, time.perf_counter() - start, partials)
+        sums, name = cluster.count_parts(corpus, query, backend, whole, mask, progress)
+    sums.bad_rows.refuse(corpus)
+    partials = sums.parts.finish() if sums.parts is not None else ()
+    return make_result(corpus, query, sums.tally, name, time.perf_counter() - start, partials)
 
 
 def check_space(corpus: Corpus, query: CountQuery) -> None:

@@ -20,7 +20,7 @@ from tailwag.progress import Progress
 
 from ...embed.corpus import UNIT_TOLERANCE, Corpus, is_unit
 from ...embed.scanning import Block, Fragment, RowMask
-from .backends import TileCounter
+from .backends import Backend, TileCounter, prepare_counters
 from .query import CountQuery
 from .result import Partial
 from .tally import Tally
@@ -32,6 +32,22 @@ PAIRS_A_TILE = 1 << 23
 FIRST_ROWS = 64
 
 
+@dataclass
+class Sums:
+    """What passes over some fragments came to; can be sent between processes."""
+
+    tally: Tally
+    bad_rows: BadRows
+    parts: Parts | None
+
+    def merge(self, other: Sums) -> None:
+        """Take in what was found over other fragments."""
+        self.tally.merge(other.tally)
+        self.bad_rows.merge(other.bad_rows)
+        if self.parts is not None and other.parts is not None:
+            self.parts.merge(other.parts)
+
+
 class Pass:
     """One counter's way through some of the table, with sums of its own, so that several can run at once."""
 
@@ -41,7 +57,8 @@ class Pass:
         self._asked = query.asked()
         self._first = True
         self.tally, self.bad_rows = Tally(query), BadRows()
-        self.parts = _Parts(parts, self.tally) if query.partials else None
+        self.parts = Parts(parts, self.tally) if query.partials else None
+        self.sums = Sums(self.tally, self.bad_rows, self.parts)
 
     def run(self, corpus: Corpus, fragments: Sequence[Fragment], mask: RowMask | None, progress: Progress) -> None:
         """Count some fragments, in their order."""
@@ -57,13 +74,6 @@ class Pass:
             self.parts.close()
         if self._asked.histogram and hasattr(self._counter, "take_histogram"):
             self.tally.add_histogram(self._counter.take_histogram())
-
-    def merge(self, other: Pass) -> None:
-        """Take in what another pass came to over other fragments."""
-        self.tally.merge(other.tally)
-        self.bad_rows.merge(other.bad_rows)
-        if self.parts is not None and other.parts is not None:
-            self.parts.merge(other.parts)
 
     def _answers(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, TileAnswer]]:
         waiting: deque[Block] = deque()
@@ -109,6 +119,38 @@ class Pass:
             self.bad_rows.note(other_side, tile.offsets, np.flatnonzero(~is_unit(tile.other)))
         if not self.bad_rows.count:
             self.tally.add(tile.offsets, tile.vectors, tile.other, answer)
+
+
+def count_parts(
+    corpus: Corpus,
+    query: CountQuery,
+    backend: Backend,
+    parts: Sequence[Sequence[Fragment]],
+    whole: Sequence[Sequence[Fragment]],
+    mask: RowMask | None,
+    progress: Progress,
+) -> Sums:
+    """Count some parts of a table with all counters that a backend has here.
+
+    Parameters
+    ----------
+    corpus, query, backend, mask, progress
+        As in `engine.count`.
+    parts
+        To be counted, in order.
+    whole
+        All parts that the query is about, of which these are some.
+    """
+    counters = prepare_counters(backend, query.prototypes.vectors, query.asked())
+    passes = [Pass(counter, query, whole) for counter in counters]
+    if len(passes) == 1:
+        passes[0].run(corpus, [fragment for part in parts for fragment in part], mask, progress)
+    else:
+        share_out(passes, parts, corpus, mask, progress)
+    sums, *others = (one.sums for one in passes)
+    for other in others:
+        sums.merge(other)
+    return sums
 
 
 def share_out(
@@ -163,7 +205,7 @@ class _SharedProgress:
             self._progress.advance(amount)
 
 
-class _Parts:
+class Parts:
     """Keeps what each part of the table adds to the counts, and a digest of the vectors that were compared."""
 
     def __init__(self, parts: Sequence[Sequence[Fragment]], tally: Tally) -> None:
@@ -189,7 +231,7 @@ class _Parts:
         """Say which part a block belongs to."""
         return int(np.searchsorted(self._starts, block.offset, side="right")) - 1
 
-    def merge(self, other: _Parts) -> None:
+    def merge(self, other: Parts) -> None:
         """Take over the parts that another pass went through."""
         for position, rows in enumerate(other._rows):
             if rows:

@@ -1,0 +1,116 @@
+"""Putting a corpus's many small fragments together, within bounds of disk, and dropping versions that nobody needs.
+
+A job that grows a corpus shard by shard leaves thousands of fragments, and each costs a scan a little. Rows keep their
+order, so that counts and positions stay; only the version is new.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tailwag.errors import BadInput, TailwagError
+from tailwag.progress import NoProgress, Progress
+
+from .committing import only_job
+from .corpus import Corpus
+from .database import first_line
+from .ledger import Ledger
+
+TARGET_ROWS = 1_000_000
+# Left free beside what is rewritten: for the manifest, and for whoever else writes to the disk meanwhile.
+_MARGIN_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did.
+
+    Attributes
+    ----------
+    fragments_before, fragments
+        Of the table.
+    bytes_rewritten
+        Of the old fragments that were put together.
+    bytes_removed
+        Of versions that were dropped.
+    is_complete
+        Whether no small fragments that lie side by side are left.
+    """
+
+    fragments_before: int
+    fragments: int
+    bytes_rewritten: int
+    bytes_removed: int
+    is_complete: bool
+
+
+def compact(
+    corpus: Corpus,
+    *,
+    target_rows: int = TARGET_ROWS,
+    most_bytes: int | None = None,
+    drop_old_versions: bool = False,
+    progress: Progress | None = None,
+) -> Compacted:
+    """Put small fragments together.
+
+    Parameters
+    ----------
+    corpus
+        At its newest version; nobody else may be writing to it.
+    target_rows
+        Rows that a fragment should have.
+    most_bytes
+        Rewrite no more than this at a time; None for all that is to be done.
+    drop_old_versions
+        Delete versions without a tag, but the newest, and so the fragments that were replaced: until then both stay on
+        the disk. Saved counts of these versions keep their numbers and can no longer be verified.
+    progress
+        Told of every old fragment that is done.
+
+    Raises
+    ------
+    BadInput
+        When the disk has not as much free as would be rewritten; nothing was done then.
+    TailwagError
+        When another job writes to the corpus, or nothing can be written.
+    """
+    progress = progress or NoProgress()
+    with only_job(corpus.database, corpus.name):
+        before = len(corpus.fragments())
+        tasks, chosen = corpus.compaction_tasks(target_rows), []
+        size = 0
+        for task, task_bytes in tasks:
+            if most_bytes is not None and size + task_bytes > most_bytes:
+                break
+            chosen.append(task)
+            size += task_bytes
+        if tasks and not chosen:
+            raise BadInput(
+                f"the first fragments to be put together have {tasks[0][1] / 1e9:,.2f} GB, more than may be rewritten: "
+                "allow more, or a smaller target"
+            )
+        _require_space(corpus, size)
+        removed = 0
+        try:
+            if chosen:
+                Ledger(corpus.database, corpus.name).forget_files(corpus)
+                corpus.compact(chosen, progress)
+            if drop_old_versions:
+                removed = corpus.remove_unreferenced(timedelta(0))
+        except OSError as error:
+            raise TailwagError(f"corpus {corpus.name!r} cannot be compacted: {first_line(error)}") from error
+        return Compacted(before, len(corpus.fragments()), size, removed, len(chosen) == len(tasks))
+
+
+def _require_space(corpus: Corpus, size: int) -> None:
+    if not corpus.database.is_local:
+        return
+    free = shutil.disk_usage(corpus.database.folder).free
+    if size + _MARGIN_BYTES > free:
+        raise BadInput(
+            f"{size / 1e9:,.2f} GB would be rewritten and {free / 1e9:,.2f} GB are free in {corpus.database.folder}: "
+            "make room, or do it in steps with --most-gb"
+        )
