@@ -49,8 +49,8 @@ def import_vectors(
 
     \b
     Example:
-      tailwag import laion400m --corpus laion400m --model ViT-B-32 --pretrained openai
-      tailwag import datacomp/metadata --vectors l14 --corpus small --model ViT-L-14 --pretrained openai --unverified
+      tailwag import laion400m --corpus laion400m --model ViT-B-32-quickgelu --pretrained openai
+      tailwag import small/metadata --corpus small --vectors l14 --model ViT-L-14-quickgelu --pretrained openai
     """
     import json
 

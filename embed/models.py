@@ -97,6 +97,44 @@ def load_model(model: str, pretrained: str | None = None) -> LoadedModel:
     return LoadedModel(network, transform, preprocessing, tokenizer, space)
 
 
+def check_name(model: str, pretrained: str | None = None) -> int | None:
+    """Check that a model of that name could be loaded, without its weights.
+
+    Parameters
+    ----------
+    model, pretrained
+        As for `load_model`.
+
+    Returns
+    -------
+    int or None
+        The dimension of its vectors; None where only the weights' own place says it (``hf-hub:``).
+
+    Raises
+    ------
+    NotFound
+        For a model, tag or folder that does not exist.
+    BadInput
+        For a model without weights, and for one whose activation does not fit them.
+    """
+    from .open_clip_loading import import_open_clip
+
+    name = _resolve_shipped(model)
+    if ":" not in name:
+        name = name.replace("/", "-")
+    open_clip = import_open_clip()
+    _check_model(open_clip, model, name, pretrained)
+    if name.startswith("local-dir:"):
+        path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
+        return int(json.loads(path.read_text("utf-8"))["model_cfg"]["embed_dim"])
+    if ":" in name:
+        return None
+    config, tag = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, pretrained)
+    if tag and tag.get("quick_gelu", False) and not config.get("quick_gelu", False):
+        raise BadInput(f"weights {pretrained!r} belong to {name}-quickgelu: pass --model {name}-quickgelu")
+    return int(config["embed_dim"])
+
+
 def _resolve_shipped(model: str) -> str:
     if not model.startswith("tailwag:"):
         return model

@@ -1,9 +1,12 @@
 """How fast `tailwag import` takes in released vectors, against copying the same bytes on the same disk.
 
-Makes a set as LAION-400M was released (512 float16 numbers a side, metadata with captions and addresses), then in turn
-copies its files and imports them, each to its end on the disk (fsync). The files are out of the page cache before each.
+    python perf/import_speed.py [--rows 1000000] [--parts 4] [--rounds 5] [--folder DIR]
 
-    python perf/import_speed.py [--rows 1000000] [--parts 4] [--rounds 3] [--folder /tmp]
+Makes a set as LAION-400M was released (512 float16 numbers a side, metadata with captions and addresses). In turn its
+files are copied, imported, and written by Lance alone from rows that lie ready in memory; each way to its end on the
+disk (fsync), in a process that has started and loaded its libraries, with the files out of the page cache before.
+Medians. What two steps of the import cost plainly and compiled is measured apart. Writes
+perf/results/import_speed.json and import_steps.json.
 """
 
 from __future__ import annotations
@@ -13,16 +16,24 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import peers
 
-RESULT = Path(__file__).parent / "results" / "import_speed.json"
+from tailwag.embed.space import Space
+
+RESULTS = Path(__file__).parent / "results"
+RESULT, STEPS = RESULTS / "import_speed.json", RESULTS / "import_steps.json"
 DIMENSION = 512
+SPACE = Space.by_name("ViT-B-32", "openai", DIMENSION)
 WORDS = "a of the red small vintage photo dress with print on white wall art canvas for sale by in blue two"
 
 
@@ -87,69 +98,171 @@ def out_of_cache(files: list[Path]) -> None:
         os.close(descriptor)
 
 
-def copy(source: Path, target: Path) -> float:
-    """Copy a folder's files, to the disk; seconds."""
-    start = time.perf_counter()
+WAYS = ("copying the files", "tailwag import", "Lance alone, rows ready in memory")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a folder's files."""
     shutil.copytree(source, target)
-    to_disk(files_of(target))
-    return time.perf_counter() - start
 
 
-def take_in(source: Path, database: Path) -> tuple[float, float, int]:
-    """Import a folder in a process of its own, to the disk; seconds of all, of the import itself, bytes of memory."""
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, __file__, "--import-into", str(database), "--folder", str(source)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    to_disk(files_of(database))
-    seconds = time.perf_counter() - start
-    answer = json.loads(done.stdout)
-    return seconds, answer["seconds"], answer["peak_bytes"]
-
-
-def import_once(source: str, database: str) -> None:
-    """Import in this process; print seconds and peak memory."""
+def take_in(source: Path, target: Path) -> None:
+    """Import a folder."""
     from tailwag.embed.imports.job import plan_import, run_import
-    from tailwag.embed.space import Space
 
-    plan = plan_import([source], database, "made")
-    report = run_import(plan, Space.by_name("ViT-B-32", "openai", plan.dimension))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": report.seconds, "rows": report.rows, "peak_bytes": peak}))
+    plan = plan_import([source], target, "made")
+    run_import(plan, SPACE)
+
+
+def rows_in_memory(source: Path) -> list[list[Any]]:
+    """Read all parts as rows of a corpus."""
+    from tailwag.embed.corpus import corpus_schema
+    from tailwag.embed.imports.job import plan_import
+    from tailwag.embed.imports.part_rows import PartRows
+
+    plan = plan_import([source], source / "no database", "made")
+    return [list(PartRows(part, corpus_schema(SPACE)).batches()) for part in plan.parts]
+
+
+def write_alone(parts: list[list[Any]], target: Path) -> None:
+    """Write rows as fragments, and commit none of them."""
+    from tailwag.embed.corpus import Corpus
+    from tailwag.embed.imports.part_writing import write_part
+
+    corpus = Corpus.create(target, "made", SPACE)
+    for batches in parts:
+        write_part(corpus, iter(batches))
+
+
+def warm(folder: Path) -> None:
+    """Load the libraries and compiled loops that a long import loads once: import a set of a few rows."""
+    make_set(folder / "small", 100, 1)
+    take_in(folder / "small", folder / "small-db")
+
+
+def once(way: str, source: Path, target: Path) -> dict[str, float]:
+    """Do it in this process: seconds to the disk, seconds of the processor, bytes written and of memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        warm(Path(folder))
+    prepared = rows_in_memory(source) if way == WAYS[2] else None
+    out_of_cache(files_of(source))
+    start, processor = time.perf_counter(), time.process_time()
+    if prepared is not None:
+        write_alone(prepared, target)
+    else:
+        (copy if way == WAYS[0] else take_in)(source, target)
+    to_disk(files_of(target))
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time() - processor,
+        "bytes_written": sum(path.stat().st_size for path in files_of(target)),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def steps(rows: int = 50_000) -> dict[str, dict[str, float]]:
+    """Seconds of the processor a million pairs: unit length of both sides, and sampling numbers, in two ways."""
+    import pyarrow as pa
+
+    from tailwag.embed.corpus import sampling_number
+    from tailwag.embed.imports.half_floats import normalise_halves
+    from tailwag.embed.imports.normalising import normalise_in_numpy
+    from tailwag.embed.imports.sampling import sampling_numbers
+
+    vectors = np.random.default_rng(0).normal(size=(2 * rows, DIMENSION)).astype(np.float16)
+    keys = pa.array([f"laion400m/12/{row:012d}" for row in range(rows)])
+    blocks = [vectors[start : start + 8192] for start in range(0, len(vectors), 8192)]
+
+    def cost(work: Callable[[], Any]) -> float:
+        work()
+        start = time.thread_time()
+        work()
+        return (time.thread_time() - start) / rows * 1e6
+
+    return {
+        "unit length": {
+            "plain": cost(lambda: [normalise_in_numpy(block) for block in blocks]),
+            "compiled": cost(lambda: [normalise_halves(block) for block in blocks]),
+        },
+        "sampling numbers": {
+            "plain": cost(lambda: [sampling_number(key) for key in keys.to_pylist()]),
+            "compiled": cost(lambda: sampling_numbers(keys)),
+        },
+    }
+
+
+def in_process(way: str, source: Path, target: Path) -> dict[str, float]:
+    """Do `once` in a process of its own."""
+    command = [sys.executable, __file__, "--once", way, "--folder", str(source), "--target", str(target)]
+    # Libraries are loaded as they are where Python may keep what it compiled.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    shutil.rmtree(target)
+    return json.loads(done.stdout)
 
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--parts", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", default=None, help="where the files are made  [default: the system's]")
-    parser.add_argument("--import-into", default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--once", choices=WAYS, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--target", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.import_into:
-        import_once(options.folder, options.import_into)
+    if options.once:
+        print(json.dumps(once(options.once, Path(options.folder), Path(options.target))))
         return
+    measured_on = peers.machine()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         root = Path(name) / "released"
         make_set(root, options.rows, options.parts)
-        files = files_of(root)
-        to_disk(files)
-        size = sum(path.stat().st_size for path in files)
-        copies, imports = [], []
+        to_disk(files_of(root))
+        size = sum(path.stat().st_size for path in files_of(root))
+        rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(options.rounds):
-            out_of_cache(files)
-            copies.append(copy(root, Path(name) / "copy"))
-            shutil.rmtree(Path(name) / "copy")
-            out_of_cache(files)
-            imports.append(take_in(root, Path(name) / "db"))
-            written = sum(path.stat().st_size for path in files_of(Path(name) / "db"))
-            shutil.rmtree(Path(name) / "db")
-            print(f"copy {copies[-1]:.2f} s, import {imports[-1][0]:.2f} s (job {imports[-1][1]:.2f} s)", flush=True)
-    print(size, written)
+            for way, found in rounds.items():
+                found.append(in_process(way, root, Path(name) / "target"))
+                print(
+                    f"{way}: {found[-1]['seconds']:.2f} s, processor {found[-1]['processor_seconds']:.2f} s", flush=True
+                )
+    medians = {
+        way: {of: statistics.median(each[of] for each in found) for of in found[0]} for way, found in rounds.items()
+    }
+    speeds = {way: size / 1e6 / found["seconds"] for way, found in medians.items()}
+    copying = speeds[WAYS[0]]
+    cost = steps()
+    rows = [
+        [
+            way,
+            f"{speeds[way]:,.0f} MB/s",
+            f"{speeds[way] / copying:.2f}",
+            f"{options.rows / found['seconds'] * 60 / 1e6:,.1f}",
+            f"{found['processor_seconds'] / options.rows * 1e6:.1f} s",
+            f"{found['peak_bytes'] / 1e6:,.0f} MB" if way == WAYS[1] else "",
+        ]
+        for way, found in medians.items()
+    ]
+    headings = ["way", "speed", "over copying", "million pairs a minute", "processor, a million pairs", "peak memory"]
+    result = {
+        "rows": options.rows,
+        "parts": options.parts,
+        "bytes": size,
+        "medians": medians,
+        "ratio_to_copying": speeds[WAYS[1]] / copying,
+        "processor_seconds_a_million_pairs": cost,
+        "machine": measured_on,
+        "load_at_the_end": round(os.getloadavg()[0], 2),
+        "seconds_of_each_round": {way: [round(each["seconds"], 2) for each in found] for way, found in rounds.items()},
+        "table": {"headings": headings, "rows": rows},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    steps_rows = [[step, f"{of['plain']:.2f} s", f"{of['compiled']:.2f} s"] for step, of in cost.items()]
+    table = {"headings": ["a million pairs", "numpy, Python", "compiled"], "rows": steps_rows}
+    STEPS.write_text(json.dumps({"machine": measured_on, "table": table}, indent=1) + "\n", "utf-8")
+    for row in [headings, *rows, *steps_rows]:
+        print(" | ".join(row))
 
 
 if __name__ == "__main__":

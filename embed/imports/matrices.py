@@ -5,6 +5,7 @@ Not here: which files belong together (`clip_retrieval.py`, `datacomp.py`), what
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ class Matrix:
             def following(rows: int) -> np.ndarray:
                 block = np.empty((rows, self.dimension), self.dtype)
                 try:
+                    if self.member is None:
+                        _fetch_ahead(stream, block.nbytes)
                     read = _fill(stream, block)
                 except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                     raise TailwagError(f"{self.title} cannot be read: {error}: fetch it again") from error
@@ -80,6 +83,12 @@ class Matrix:
             return
         with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as member:
             yield member
+
+
+def _fetch_ahead(file: IO[bytes], size: int) -> None:
+    """Ask the system to fetch the next bytes, and as many again, while what is there is worked on."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), file.tell(), 2 * size, os.POSIX_FADV_WILLNEED)
 
 
 def read_header(path: Path, member: str | None = None) -> Matrix:

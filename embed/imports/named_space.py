@@ -14,6 +14,7 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound
 
 from ..corpus import Corpus
+from ..models import check_name
 from ..space import Space
 from .columns import Columns
 from .job import ImportPlan
@@ -137,6 +138,9 @@ def find_space(
     if unverified:
         if encode_captions:
             raise BadInput("--encode-captions loads the model: leave --unverified out")
+        dimension = check_name(model, pretrained)
+        if dimension not in (None, plan.dimension):
+            raise BadInput(_other_dimension(plan, Space.by_name(model, pretrained, dimension).title, dimension))
         return NamedSpace(Space.by_name(model, pretrained, plan.dimension), "by name only, unverified")
     from ..encoder import Encoder
 
@@ -147,10 +151,7 @@ def find_space(
             raise
         raise NotFound(f"{error}; or pass --unverified to record the model by its name alone") from error
     if encoder.space.dimension != plan.dimension:
-        raise BadInput(
-            f"{plan.parts[0].image.title} holds vectors of {plan.dimension} dimensions, and {encoder.space.title} "
-            f"makes {encoder.space.dimension}: name the model that made them"
-        )
+        raise BadInput(_other_dimension(plan, encoder.space.title, encoder.space.dimension))
     if encode_captions:
         return NamedSpace(encoder.space, "captions are encoded by it, images by name", encoder.encode_texts)
     cosine = check_captions(plan.parts[0], encoder)
@@ -160,7 +161,13 @@ def find_space(
     return NamedSpace(encoder.space, f"checked on captions, median cosine {cosine:.4f}")
 
 
-def _example(plan: ImportPlan) -> str:
-    return {512: "--model ViT-B-32 --pretrained openai", 768: "--model ViT-L-14 --pretrained openai"}.get(
-        plan.dimension, "--model ViT-B-32 --pretrained openai"
+def _other_dimension(plan: ImportPlan, title: str, dimension: int) -> str:
+    return (
+        f"{plan.parts[0].image.title} holds vectors of {plan.dimension} dimensions, and {title} makes {dimension}: "
+        "name the model that made them"
     )
+
+
+def _example(plan: ImportPlan) -> str:
+    model = "ViT-L-14-quickgelu" if plan.dimension == 768 else "ViT-B-32-quickgelu"
+    return f"--model {model} --pretrained openai"

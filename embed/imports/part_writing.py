@@ -6,7 +6,8 @@ Not here: which rows (`part_rows.py`), making them part of the table (`../commit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tailwag.errors import TailwagError
@@ -55,4 +56,17 @@ def write_part(corpus: Corpus, batches: Iterator[Any]) -> list[str]:
         if raised:
             raise raised[0] from None
         raise TailwagError(f"{uri} cannot be written: {first_line(error)}") from error
+    if corpus.database.is_local:
+        _to_disk(corpus, fragments)
     return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def _to_disk(corpus: Corpus, fragments: Sequence[Any]) -> None:
+    """Wait until the files are on the disk, so that a machine that fails after the commit does not lose them."""
+    data = corpus.database.folder / f"{corpus.name}.lance" / "data"
+    for file in (file for fragment in fragments for file in fragment.files):
+        descriptor = os.open(data / file.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.encoder import Encoder
-from tailwag.errors import BadInput, Caution, NotFound, SpaceMismatch
+from tailwag.embed.space import Space
+from tailwag.errors import BadInput, Caution, NotFound, SpaceMismatch, TailwagError
 from tailwag.main import group
 
 from ...conftest import make_tiny_model
@@ -87,9 +88,24 @@ def test_a_model_of_another_dimension_is_never_asked(tmp_path, tiny_model):
     root = write_clip_retrieval(tmp_path / "wide", {0: 4}, dimension=48)
     with pytest.raises(BadInput, match="vectors of 48 dimensions, and local-dir:.* makes 32"):
         call(tmp_path, root, "--model", tiny_model)
-    call(tmp_path, root, "--model", tiny_model, "--unverified")
+    with pytest.raises(BadInput, match="vectors of 48 dimensions, and local-dir:.* makes 32"):
+        call(tmp_path, root, "--model", tiny_model, "--unverified")
     with pytest.raises(SpaceMismatch):
-        Encoder.for_space(Corpus.open(tmp_path / "db", "c").space)
+        Encoder.for_space(Space.by_name(tiny_model, None, 48))
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (["ViT-B-32", "--pretrained", "openai"], "belong to ViT-B-32-quickgelu: pass --model ViT-B-32-quickgelu"),
+        (["ViT-B-32-quickgelu", "--pretrained", "openai"], "vectors of 32 dimensions, and .* makes 512"),
+        (["ViT-B-23", "--pretrained", "openai"], "did you mean"),
+        (["ViT-L/14"], "pass --pretrained, one of"),
+    ],
+)
+def test_a_name_that_could_not_be_asked_later_is_refused(tmp_path, root, named, message):
+    with pytest.raises(TailwagError, match=message):
+        call(tmp_path, root, "--unverified", "--model", *named)
 
 
 def test_a_set_of_images_alone_needs_its_captions_encoded(tmp_path, tiny_model, encoder):

@@ -55,9 +55,16 @@ def data_files(database):
     return len(list((database / "c.lance" / "data").glob("*.lance")))
 
 
+SCRIPT = """
+import sys
+from tailwag.embed.imports.job import plan_import, run_import
+from tailwag.embed.space import Space
+run_import(plan_import([sys.argv[1]], sys.argv[2], "c"), Space.by_name("ViT-B-32", "openai", 32))
+"""
+
+
 def command(root, database):
-    named = ["--model", "ViT-B-32", "--pretrained", "openai", "--unverified"]
-    return [sys.executable, "-m", "tailwag", "import", str(root), "--corpus", "c", "--db", str(database), *named]
+    return [sys.executable, "-c", SCRIPT, str(root), str(database)]
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_table(root, whole, tmp_path):
