@@ -10,19 +10,20 @@ import sys
 import time
 import traceback
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 
 import pytest
+from lance.fragment import write_fragments
 
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.database import Database
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.job import plan_embedding, run_embedding
 from tailwag.embed.ledger import Ledger
-from tailwag.embed.locking import only_writer
+from tailwag.embed.locking import Lease, only_writer
 from tailwag.embed.pictures import read_pictures
-from tailwag.embed.store_requests import StoreFailure
+from tailwag.embed.store_requests import PreconditionFailed, StoreFailure
 from tailwag.errors import BadInput, Caution, NotFound, TailwagError
 from tailwag.main import main
 from tests.object_store import ACCESS_KEY, SECRET, faulty_proxy
@@ -212,6 +213,42 @@ def test_one_job_at_a_time(on_store, bucket, encoder, source):
     assert "d" not in on_store.tables()
     run_embedding(plan, encoder)
     assert contents_of_rows(on_store, "d") == contents_of_rows(on_store, "c")
+
+
+def test_a_job_whose_lease_was_taken_over_writes_and_deletes_nothing_more(store, bucket, encoder, monkeypatch):
+    monkeypatch.setenv("TAILWAG_LEASE_SECONDS", "1")
+    database = Database(f"s3://{bucket}/db")
+    place, other, written = database.lock_place("c"), [], []
+
+    def take_over(record, failures):
+        """As if this machine had slept: another job takes the lease, and has fragments that it will commit."""
+        if other:
+            return
+        lease = Lease(place, seconds=600)
+        while not other:
+            with suppress(PreconditionFailed):  # this job renewed it in between
+                lease._write(IfMatch=lease._look().etag)
+                other.append(lease)
+        rows = Corpus.open(database, "c")._dataset.to_table()
+        written.extend(write_fragments(rows, database.table_uri("c"), schema=rows.schema, mode="append"))
+        time.sleep(1)  # so that the lease is no longer trusted without a question
+
+    plan = plan_embedding([f"s3://{bucket}/data/set"], database, "c")
+    with pytest.raises(TailwagError, match="was taken over by another job"):
+        run_embedding(plan, encoder, on_shard=take_over, group_seconds=0)
+    other[0].require_held()
+    corpus = Corpus.open(database, "c")
+    before = len(corpus)
+    assert before < SHARDS * (SAMPLES - 1)
+    corpus.commit_fragments([json.dumps(fragment.to_json()) for fragment in written])
+    assert len(Corpus.open(database, "c")._dataset.to_table()) == 2 * before
+
+
+def test_counts_are_saved_and_checked_on_a_store(on_store):
+    status, out, err = told("count", "c", "cat", "--threshold", "0.01", "--save", "--json", "--db", on_store.uri)
+    assert status == 0, err
+    status, out, err = told("verify", json.loads(out)["run"], "--db", on_store.uri)
+    assert status == 0, err
 
 
 def contents_of_rows(database, name):

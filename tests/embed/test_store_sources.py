@@ -164,6 +164,7 @@ def test_a_file_of_a_store_reads_and_seeks_as_any_file(store, object_of_random_b
                 whence = io.SEEK_SET if step == "seek" else io.SEEK_END
                 assert file.seek(number, whence) == twin.seek(number, whence)
             assert file.tell() == twin.tell()
+            assert len(file.raw._blocks) <= 3  # and no more of the file is in memory
 
 
 def test_a_changed_file_is_not_the_same_shard(bucket, store):
