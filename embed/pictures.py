@@ -67,6 +67,10 @@ def read_pictures(corpus: Corpus, keys: Sequence[str]) -> list[Picture]:
 def _read_shard(keys: list[str], shard: str, record: ShardRecord | None) -> list[Picture]:
     if record is None:
         return [Picture(key, None, f"it is not recorded where shard {shard} lies") for key in keys]
+    if not record.is_tar and record.location.endswith(".parquet"):
+        return [
+            Picture(key, None, f"its vectors were imported from {record.location}, without pictures") for key in keys
+        ]
     # A tar's keys begin with the shard's name, a folder's with the folder's.
     prefix = shard if record.is_tar else shard.rpartition("#")[0]
     member_of = {key: key.removeprefix(f"{prefix}/") for key in keys}

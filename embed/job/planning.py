@@ -152,6 +152,11 @@ def plan_retry(
     for name, record in ledger.records().items():
         if name not in chosen:
             continue
+        if not record.is_tar and record.location.endswith(".parquet"):
+            raise BadInput(
+                f"part {name!r} was imported from {record.location}: nothing but other files would mend its failures; "
+                "delete the corpus and import them"
+            )
         rows = frozenset(opened.keys("shard = '" + name.replace("'", "''") + "'"))
         location = named[name].location if name in named else locate(record.location)
         if record.is_tar:

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.encoder import Encoder
+from tailwag.embed.job.planning import plan_retry
+from tailwag.embed.pictures import read_pictures
 from tailwag.embed.space import Space
 from tailwag.errors import BadInput, Caution, NotFound, SpaceMismatch, TailwagError
 from tailwag.main import group
@@ -146,3 +148,25 @@ def test_failures_are_told_by_reason(tmp_path, root, tiny_model, encoder):
     np.save(root / "img_emb" / "img_emb_0.npy", bad)
     result = call(tmp_path, root, "--model", tiny_model)
     assert "45 pairs: 44 rows and 1 failures" in result.stdout and "1  embedding zero" in result.stdout
+
+
+def test_what_asks_for_pictures_says_that_there_are_none(tmp_path, root, tiny_model):
+    vectors = vectors_of(1, "image", 5)
+    vectors[0] = 0
+    np.save(root / "img_emb" / "img_emb_1.npy", vectors)
+    call(tmp_path, root, "--model", tiny_model)
+    (picture,) = read_pictures(Corpus.open(tmp_path / "db", "c"), ["set/0/000000003"])
+    assert picture.data is None and re.search(r"were imported from .*metadata_0\.parquet, without", picture.missing)
+    with pytest.raises(BadInput, match="part 'set/1' was imported .* nothing but other files would mend its failures"):
+        plan_retry([], tmp_path / "db", "c")
+
+
+def test_a_database_on_an_object_store_holds_the_same_rows(tmp_path, root, tiny_model, object_store, monkeypatch):
+    for name, value in object_store.environment().items():
+        monkeypatch.setenv(name, value)
+    database = f"s3://{object_store.new_bucket()}/db"
+    command = ["import", str(root), "--model", tiny_model, "--corpus", "c", "--db"]
+    for where in (database, str(tmp_path / "db")):
+        CliRunner().invoke(group, [*command, where], catch_exceptions=False)
+    tables = [Corpus.open(where, "c")._dataset.to_table() for where in (database, tmp_path / "db")]
+    assert tables[0] == tables[1] and len(tables[0]) == 45
