@@ -73,7 +73,10 @@ def main() -> int:
     """Write the pages, or say which are not current."""
     reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
     stale = []
-    measured = [DOCS / name for name in ("performance.md", "captions.md", "joint.md", "comparing.md", "calibration.md")]
+    measured = [
+        DOCS / name
+        for name in ("performance.md", "captions.md", "joint.md", "comparing.md", "calibration.md", "auditing.md")
+    ]
     for page, text in (
         (DOCS / "commands.md", reference),
         (README, readme()),
