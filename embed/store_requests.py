@@ -208,9 +208,9 @@ def _stated(address: str, error: Exception) -> TailwagError:
     status = _status(error)
     if isinstance(error, FileExistsError) or status == 412:
         return PreconditionFailed(f"{address} is not as expected: {text}")
-    if isinstance(error, FileNotFoundError) and status in (None, 404, 410):
+    if isinstance(error, FileNotFoundError) and (status in (404, 410) or error.__cause__ is None):
         return NotFound(f"{address} is not there")
-    if isinstance(error, FileNotFoundError):  # fsspec says so for every failure of a web server
+    if isinstance(error, FileNotFoundError):  # fsspec says so for every failure of a web server, and why in the cause
         text = f"status {status}" if status is not None else "no answer"
     if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(error).__name__:
         check = "the address, and until when it is signed" if _is_web(address) else "the credentials in the environment"

@@ -245,6 +245,8 @@ def test_nobody_listens(store, monkeypatch):
     monkeypatch.setenv("TAILWAG_STORE_ATTEMPTS", "1")
     with pytest.raises(TailwagError, match="s3://bucket/x.tar: the store failed .*Could not connect"):
         find_tars(["s3://bucket/x.tar"])
+    with pytest.raises(StoreFailure, match=r"http://127.0.0.1:9/x.tar: the store failed \(no answer\)"):
+        find_tars(["http://127.0.0.1:9/x.tar?X-Amz-Signature=abc"])
 
 
 def test_reading_goes_on_through_errors_and_broken_lines(store, bucket, files, monkeypatch):
