@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,9 +13,15 @@ from .failures import Reason
 
 if TYPE_CHECKING:
     from .database import Database
+    from .encoder import Precision
     from .job import EmbeddingPlan, EmbeddingReport
     from .job.running import Engine
-    from .job.worker_settings import WorkerSettings
+    from .job.worker_settings import DecodeIn, WorkerSettings
+
+
+def _batch_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    """Read a number, or ``auto``."""
+    return value if value in (None, "auto") else click.IntRange(1).convert(value, parameter, context)
 
 
 @click.command()
@@ -27,9 +33,20 @@ if TYPE_CHECKING:
 @device_option
 @click.option(
     "--batch-size",
-    type=click.IntRange(1),
-    default=None,
-    help="Pictures a forward pass.  [default: 256 on a GPU, else 32]",
+    callback=_batch_size,
+    metavar="N|auto",
+    help="Pictures a forward pass; auto tries some sizes first.  [default: auto on a GPU, else 32]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="In which the model computes.  [default: float16 on a GPU where that keeps the vectors, else float32]",
+)
+@click.option("--compile", "compile_model", is_flag=True, help="Compile the model: a minute at first, then quicker.")
+@click.option(
+    "--decode-in",
+    type=click.Choice(["threads", "processes"]),
+    help="Where pictures are decoded.  [default: processes for a GPU, else threads]",
 )
 @click.option(
     "--workers", type=click.IntRange(1), default=None, help="Threads a model.  [default: one a core, at most 16]"
@@ -72,7 +89,10 @@ def embed(
     pretrained: str | None,
     database: str,
     device: str | None,
-    batch_size: int | None,
+    batch_size: int | Literal["auto"] | None,
+    precision: Precision | None,
+    compile_model: bool,
+    decode_in: DecodeIn | None,
     workers: int | None,
     engine: str,
     ray_address: str | None,
@@ -88,14 +108,15 @@ def embed(
     """Embed pictures and captions into a corpus.
 
     SOURCE is a .tar shard as img2dataset or webdataset write it, a pattern of them, a folder of shards, or a folder of
-    images (label: the sub-folder; caption: a .txt of the same name, or a CSV or JSONL in the folder). What cannot be
-    embedded is listed with its reason in CORPUS.failures. The same command again goes on where it was stopped, however
-    it was stopped.
+    images (label: the sub-folder; caption: a .txt of the same name, or a CSV or JSONL in the folder), here or on an
+    object store (s3://, https://). What cannot be embedded is listed with its reason in CORPUS.failures. The same
+    command again goes on where it was stopped, however it was stopped.
 
     \b
     Example:
       tailwag embed 'cc3m/{00000..00331}.tar' --corpus cc3m --model ViT-B-32 --pretrained laion2b_s34b_b79k
       tailwag embed ./holiday-pictures --corpus holiday --model tailwag:world
+      tailwag embed 's3://bucket/cc3m/*.tar' --corpus cc3m --model ViT-B-32 --pretrained openai --db s3://bucket/db
       tailwag embed --corpus cc3m --retry-failed --reason 'truncated shard'
     """
     import json
@@ -120,7 +141,19 @@ def embed(
         if as_json:
             click.echo(json.dumps(EmbeddingReport().as_dict()))
         return
-    settings = WorkerSettings(model, pretrained, _space(opened, corpus, model), device, workers, batch_size)
+    if engine == "inline" and decode_in == "processes":
+        raise click.UsageError("--decode-in processes goes with --engine local or ray.")
+    settings = WorkerSettings(
+        model,
+        pretrained,
+        _space(opened, corpus, model),
+        device,
+        workers,
+        batch_size,
+        precision=precision,
+        compile=compile_model,
+        decode_in=decode_in,
+    )
     if dry_run:
         from .job.dry_run import measure
 

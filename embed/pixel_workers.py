@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from queue import Queue
@@ -20,7 +21,7 @@ from typing import Self
 
 import numpy as np
 
-from tailwag.errors import TailwagError
+from tailwag.errors import Caution, TailwagError
 
 from .decoding import Decoded, Undecodable, decode_into
 from .failures import Reason
@@ -112,6 +113,13 @@ class PixelWorkers:
     def _replace(self, process: _Process) -> _Process:
         process.close()
         self.lost += 1
+        ended = process.exit_status()
+        how = f"signal {-ended}" if ended < 0 else f"exit status {ended}"
+        warnings.warn(
+            f"a decoding process died ({how}) and was replaced, {self.lost:,} so far; its pictures are tried once more",
+            Caution,
+            stacklevel=3,
+        )
         return _Process(self._preprocessing, self._batch_size)
 
 

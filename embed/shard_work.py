@@ -193,6 +193,7 @@ class ShardWork:
             decode_seconds=sum(batch.decode_seconds for batch in self._batches),
             compute_seconds=sum(batch.compute_seconds for batch in self._batches) + self._caption_seconds,
             finished=datetime.now(UTC),
+            precision=self._encoder.precision,
         )
         vectors = np.concatenate(image)[fine] if rows else np.zeros((0, space.dimension), np.float16)
         return EmbeddedShard(record, self.failures, self._table(space, rows, vectors, text[fine]))

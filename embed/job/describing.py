@@ -44,7 +44,8 @@ def describe_report(plan: EmbeddingPlan, report: EmbeddingReport) -> str:
     lines = [
         f"{report.samples:,} samples: {report.rows:,} rows and {report.failures:,} failures in {plan.corpus!r}, "
         f"{duration(report.seconds)}, {report.rate:,.0f} samples/s",
-        f"decoding {report.decode_seconds:,.1f} s and model {report.compute_seconds:,.1f} s (summed over threads), "
+        f"decoding {report.decode_seconds:,.1f} s and model{f' in {report.precision}' if report.precision else ''} "
+        f"{report.compute_seconds:,.1f} s (summed over threads), "
         f"writing {report.write_seconds:,.1f} s",
     ]
     lines += [f"  {count:>8,}  {reason}" for reason, count in report.reasons.most_common()]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -116,15 +115,15 @@ def measure(plan: EmbeddingPlan, settings: WorkerSettings) -> DryRun:
         When the model cannot be loaded, as in `Encoder.load`.
     """
     encoder, shard = settings.load(), plan.shards[0]
-    threads, batch_size = settings.threads_here(), settings.batch_size_on(encoder)
     devices = local_devices(settings.device)
-    alone = encoder.images_per_second(threads, batch_size)
-    found = list(islice(plan.reader.read(shard), (_BATCHES + 1) * threads * batch_size))
-    warm = found[: len(found) // (_BATCHES + 1)]
-    with encoder.shared_by_threads(), ThreadPoolExecutor(threads) as pool:
-        ShardWork(encoder, shard).run(warm, pool, threads, batch_size, NoProgress())
+    with settings.worker(encoder, plan.reader) as worker:
+        pool, threads, batch_size = worker.pool, worker.threads, worker.batch_size
+        alone = encoder.images_per_second(threads, batch_size)
+        found = list(islice(plan.reader.read(shard), (_BATCHES + 1) * threads * batch_size))
+        warm = found[: len(found) // (_BATCHES + 1)]
+        ShardWork(encoder, shard, worker.decoder).run(warm, pool, threads, batch_size, NoProgress())
         start = time.perf_counter()
-        work = ShardWork(encoder, shard)
+        work = ShardWork(encoder, shard, worker.decoder)
         work.run(found, pool, threads, batch_size, NoProgress())
         text = work.encode_captions(pool, threads, batch_size)
         rate = len(found) / (time.perf_counter() - start)

@@ -28,6 +28,8 @@ class EmbeddingReport:
         Shards that could not be read or whose worker died, with the reason.
     lost_workers
         Workers that died and were started anew.
+    precision
+        In which numbers the model computed.
     """
 
     shards: int = 0
@@ -38,6 +40,7 @@ class EmbeddingReport:
     undone: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     lost_workers: int = 0
+    precision: str = ""
     decode_seconds: float = 0.0
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
@@ -63,6 +66,7 @@ class EmbeddingReport:
         self.samples += record.samples - known
         self.rows += record.rows - known
         self.cut_captions += record.cut_captions
+        self.precision = record.precision
         self.reasons.update(failure.reason.value for failure in failures)
         self.decode_seconds += record.decode_seconds
         self.compute_seconds += record.compute_seconds

@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from tailwag.embed.database import Database
+from tailwag.embed.ledger import Ledger
+
 from .shards import sound_members, write_tar
 
 
@@ -103,3 +106,27 @@ def test_a_mistake_is_one_line(tmp_path, source, arguments, status, message):
     assert "Traceback" not in told.stderr
     if status == 1:
         assert told.stderr.count("\n") == 1
+
+
+def test_how_a_job_computes_and_decodes_can_be_chosen_and_is_written_down(tmp_path, source, tiny_model):
+    chosen = ("--precision", "float16", "--batch-size", "auto", "--decode-in", "processes", "--workers", 2)
+    told = tailwag("embed", source, "--corpus", "c", "--model", tiny_model, *chosen, "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    report = json.loads(told.stdout)
+    assert (report["rows"], report["failures"], report["precision"]) == (6, 1, "float16")
+    (record,) = Ledger(Database(tmp_path / "tailwag-db"), "c").records().values()
+    assert record.precision == "float16"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--batch-size", "0"), "0 is not in the range x>=1"),
+        (("--batch-size", "some"), "'some' is not a valid integer range"),
+        (("--engine", "inline", "--decode-in", "processes"), "--decode-in processes goes with --engine local or ray"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(tmp_path, source, tiny_model, options, message):
+    told = tailwag("embed", source, "--corpus", "c", "--model", tiny_model, *options, cwd=tmp_path)
+    assert told.returncode == 2
+    assert message in told.stderr

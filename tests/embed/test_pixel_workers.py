@@ -24,7 +24,7 @@ from tailwag.embed.job.groups import Group
 from tailwag.embed.job.worker_settings import WorkerSettings
 from tailwag.embed.pixel_workers import PixelWorkers
 from tailwag.embed.preprocessing import Preprocessing
-from tailwag.errors import TailwagError
+from tailwag.errors import Caution, TailwagError
 from tailwag.progress import NoProgress
 
 from .shards import picture, sound_members, write_tar
@@ -70,7 +70,8 @@ def test_a_process_that_is_killed_is_replaced_and_its_batch_done_again():
     with PixelWorkers(SMALL, processes=1, batch_size=8) as workers:
         workers.decode(FILES)
         os.kill((children() - before).pop(), signal.SIGKILL)
-        assert same(workers.decode(FILES), InThisThread(SMALL).decode(FILES))
+        with pytest.warns(Caution, match=r"a decoding process died \(signal 9\) and was replaced, 1 so far"):
+            assert same(workers.decode(FILES), InThisThread(SMALL).decode(FILES))
         assert workers.lost == 1
 
 
@@ -103,6 +104,7 @@ def planted(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.filterwarnings("ignore::tailwag.errors.Caution")
 def test_only_the_picture_that_crashes_its_process_is_a_failure(planted):
     files = [picture(1), picture(2, (13, 13), "PNG"), picture(3), picture(4)]
     with PixelWorkers(planted("SIGSEGV"), processes=1, batch_size=8) as workers:
@@ -114,6 +116,7 @@ def test_only_the_picture_that_crashes_its_process_is_a_failure(planted):
     assert outcomes[1] == Undecodable(Reason.DAMAGED_IMAGE, "the process that decoded it crashed (signal 11)")
 
 
+@pytest.mark.filterwarnings("ignore::tailwag.errors.Caution")
 def test_a_process_that_the_system_kills_twice_is_an_error(planted):
     """A system without memory kills; that is no picture's fault, and must not become a failure of one."""
     with (
@@ -123,6 +126,7 @@ def test_a_process_that_the_system_kills_twice_is_an_error(planted):
         workers.decode([picture(1), picture(2, (13, 13), "PNG")])
 
 
+@pytest.mark.filterwarnings("ignore::tailwag.errors.Caution")
 def test_a_waiting_thread_gets_the_replacement(planted):
     with PixelWorkers(planted("SIGABRT"), processes=1, batch_size=2) as workers, ThreadPoolExecutor(2) as pool:
         first = pool.submit(workers.decode, [picture(2, (13, 13), "PNG")])
