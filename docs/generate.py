@@ -24,6 +24,18 @@ Every command exits with 0 when it is done, 1 after one line on stderr that says
 called wrongly. `tailwag --debug COMMAND` shows the traceback. Answers go to stdout, progress to stderr.
 """
 DOCS = Path(__file__).parent
+# Pages that hold tables of measurements.
+MEASURED = (
+    "performance",
+    "captions",
+    "joint",
+    "comparing",
+    "calibration",
+    "prototypes",
+    "thresholds",
+    "closed-world",
+    "auditing",
+)
 README = DOCS.parent / "README.md"
 FINDINGS = re.compile(r"(from docs/findings.json -->\n).*?(<!-- end of findings -->)", re.S)
 OUTPUT_BEGINS, OUTPUT_ENDS = "from docs/demo-output.txt -->\n```text\n", "```\n<!-- end -->"
@@ -73,10 +85,7 @@ def main() -> int:
     """Write the pages, or say which are not current."""
     reference = "\n".join([HEAD, *sections(group, click.Context(group, info_name="tailwag", **WIDTH))])
     stale = []
-    measured = [
-        DOCS / name
-        for name in ("performance.md", "captions.md", "joint.md", "comparing.md", "calibration.md", "auditing.md")
-    ]
+    measured = [DOCS / f"{name}.md" for name in MEASURED]
     for page, text in (
         (DOCS / "commands.md", reference),
         (README, readme()),
