@@ -19,8 +19,8 @@ from .concepts import ConceptSet, fold
 from .prototypes import PrototypeKind, PrototypeSet
 
 Centre = Literal["auto", "yes", "no"]
-# Hub strengths of .83 to .92 were measured where centring helps (CLIP) and of .54 where it does not (a small model):
-# the line is drawn half way. Two kinds of space are few to draw it by, so labels overrule it where there are any.
+# Hub strengths of .83 to .92 were measured where centring helps (CLIP) and of .50 to .65 where it does not (two small
+# models): the line lies between. Three spaces are few to draw it by, so labels overrule it where there are any.
 HUB_STRENGTH_TO_CENTRE = 0.7
 # On 200 rows it comes out within a tenth of what it is on thousands; on fewer it would be a guess.
 FEWEST_ROWS = 200
