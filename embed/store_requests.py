@@ -103,8 +103,15 @@ def file_system(protocol: str) -> Any:
             "endpoint_url": endpoint(),
             "use_listings_cache": False,
             "client_kwargs": {"region_name": region} if region else {},
-            # What is tried again, and told, is decided in `request` alone.
-            "config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": 10, "read_timeout": 60},
+            "config_kwargs": {
+                "retries": {"total_max_attempts": 1},  # what is tried again, and told, is decided in `request` alone
+                "connect_timeout": 10,
+                "read_timeout": 60,
+                "max_pool_connections": 64,
+                # Checksums that compatible stores of some years ago refuse.
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            },
         }
         if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1"):
             options["anon"] = True
