@@ -105,6 +105,17 @@ def test_tars_and_folders_of_images_are_told_apart(bucket):
     assert beside == 1
 
 
+def test_a_prefix_is_a_folder_and_no_beginning_of_names(bucket, store, files):
+    client = store.client()
+    for key in ("data/two-more/00000.tar", "data/twofold.tar"):
+        client.upload_file(str(files / "two" / "00000.tar"), bucket, key)
+    client.put_object(Bucket=bucket, Key="data/two/", Body=b"")  # as consoles mark a folder
+    assert [str(path) for path in find_tars([f"s3://{bucket}/data/two"])] == [f"s3://{bucket}/data/two/00000.tar"]
+    assert ImageFolder(locate(f"s3://{bucket}/data/two")).files == ("beside.jpg",)
+    with pytest.raises(NotFound, match="1 of the sources do not exist"):
+        find_tars([f"s3://{bucket}/data/tw"])
+
+
 def test_a_tar_is_read_as_on_this_machine(store, tmp_path):
     members = [*sound_members(range(5)), ("a.txt", b"lonely"), ("b.jpg", b"no picture"), ("b.json", b"{")]
     sound = write_tar(tmp_path / "set" / "sound.tar", members)
