@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
-from tailwag.errors import TailwagError
+from tailwag.errors import Caution, TailwagError
 
 from .corpus import Corpus
 from .database import Database, asked_again, first_line
@@ -38,6 +39,7 @@ def only_job(database: Database, corpus: str) -> AbstractContextManager[Lock | N
     """
     place = database.lock_place(corpus)
     if place is None:
+        warnings.warn(f"nothing keeps a second job out of {database.uri}: start no other", Caution, stacklevel=2)
         return nullcontext()
     return only_writer(place, f"another `tailwag embed` writes to corpus {corpus!r}: wait until it is done")
 
