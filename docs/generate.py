@@ -35,6 +35,7 @@ MEASURED = (
     "thresholds",
     "closed-world",
     "auditing",
+    "importing",
 )
 README = DOCS.parent / "README.md"
 FINDINGS = re.compile(r"(from docs/findings.json -->\n).*?(<!-- end of findings -->)", re.S)

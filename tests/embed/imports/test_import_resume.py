@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,3 +134,16 @@ def test_a_second_import_is_refused_while_the_first_runs(root, tmp_path):
     plan = plan_import([root], tmp_path / "db", "c")
     assert run_import(plan, SPACE, on_part=second).parts == PARTS
     assert run_import(plan, SPACE).samples == 0
+
+
+def test_parts_come_and_go_as_there_is_room(root, whole, tmp_path):
+    names = ("img_emb/img_emb_{}.npy", "text_emb/text_emb_{}.npy", "metadata/metadata_{}.parquet")
+    for part in range(PARTS):
+        for name in names:
+            (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name.format(part), tmp_path / "set" / name.format(part))
+        run_import(plan_import([tmp_path / "set"], tmp_path / "db", "c"), SPACE)
+        if part % 2:
+            for name in names:
+                (tmp_path / "set" / name.format(part)).unlink()
+    assert contents(tmp_path / "db") == whole
