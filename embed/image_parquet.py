@@ -163,21 +163,32 @@ def read_image_parquet(shard: Shard) -> Iterator[Found]:
 
 
 def read_parquet_images(path: Location, keys: Collection[str]) -> dict[str, bytes]:
-    """Read only the pictures of some rows, by their keys in the file; those that are not there are left out."""
+    """Read only the pictures of some rows, by their keys in the file; those that are not there are left out.
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read.
+    """
+    import pyarrow as pa
+
     wanted, found = set(keys), {}
     with _opened(path) as file:
         columns = find_picture_columns(file.schema_arrow)
         if columns is None:
             return {}
         names = [name for name in (columns.image, columns.key) if name is not None]
-        for row, record in enumerate(_rows(file, names)):
-            own = _own_key(record, columns, row)
-            if own in wanted and own not in found:
-                picture = _picture(path, record[columns.image])
-                if isinstance(picture, bytes):
-                    found[own] = picture
-                if len(found) == len(wanted):
-                    break
+        try:
+            for row, record in enumerate(_rows(file, names)):
+                own = _own_key(record, columns, row)
+                if own in wanted and own not in found:
+                    picture = _picture(path, record[columns.image])
+                    if isinstance(picture, bytes):
+                        found[own] = picture
+                    if len(found) == len(wanted):
+                        break
+        except (pa.ArrowException, OSError) as error:
+            raise BadInput(f"{path} cannot be read ({_first_line(error)}): fetch it again") from error
     return found
 
 

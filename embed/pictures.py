@@ -15,6 +15,7 @@ from tailwag.errors import TailwagError
 
 from .corpus import Corpus
 from .image_folders import read_folder_images
+from .image_parquet import read_parquet_images
 from .ledger import Ledger, ShardRecord
 from .storage import locate
 from .tar_shards import read_tar_images
@@ -75,6 +76,8 @@ def _read_shard(keys: list[str], shard: str, record: ShardRecord | None) -> list
     prefix = shard if record.is_tar else shard.rpartition("#")[0]
     member_of = {key: key.removeprefix(f"{prefix}/") for key in keys}
     read = read_tar_images if record.is_tar else read_folder_images
+    if record.is_tar and record.location.endswith(".parquet"):
+        read = read_parquet_images
     try:
         found = read(locate(record.location), set(member_of.values()))
     except (OSError, tarfile.TarError, TailwagError) as error:

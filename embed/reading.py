@@ -1,6 +1,6 @@
 """Reading any shard: picks the reader for what the shard is.
 
-Not here: the readers themselves (`tar_shards.py`, `image_folders.py`).
+Not here: the readers themselves (`tar_shards.py`, `image_parquet.py`, `image_folders.py`).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .image_folders import ImageFolder
+from .image_parquet import read_image_parquet
 from .sources import Found, Sample, Shard
 from .storage import Location
 from .tar_shards import read_tar
@@ -34,7 +35,7 @@ class ShardReader:
 
     def _read(self, shard: Shard) -> Iterator[Found]:
         if shard.is_tar:
-            return read_tar(shard)
+            return read_image_parquet(shard) if shard.location.suffix == ".parquet" else read_tar(shard)
         if shard.location not in self._folders:
             self._folders[shard.location] = ImageFolder(shard.location)
         return self._folders[shard.location].read(shard)

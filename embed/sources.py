@@ -84,7 +84,7 @@ class Shard:
 
     @property
     def is_tar(self) -> bool:
-        """Whether it is a tar file, rather than a part of a folder."""
+        """Whether it is a file of many pictures, a tar or a parquet, rather than a part of a folder."""
         return not self.files
 
     def fingerprint(self) -> str:
@@ -234,6 +234,8 @@ def sort_sources(sources: Sequence[str]) -> tuple[list[Location], list[Location]
             if suffixes["tar"]:
                 tar_sources.append(str(path))
                 beside += images
+            elif suffixes["parquet"] and not images:
+                tar_sources += [str(file) for file in walk_files(path, hidden=False) if file.suffix == ".parquet"]
             else:
                 roots.setdefault(_absolute(path), path)
     _refuse_missing(missing)
@@ -285,17 +287,21 @@ def _is_tar(path: Path) -> bool:
 
 
 def tar_shards(paths: Sequence[Location]) -> list[Shard]:
-    """Name tar files as shards: the folder's name and the file's stem.
+    """Name tar files, and parquet files of pictures, as shards: the folder's name and the file's stem.
 
     Raises
     ------
     BadInput
         When two would have the same name (their rows could not be told apart), or a path is not UTF-8.
     """
-    named: dict[str, Location] = {}
+    tables = [path for path in paths if path.suffix == ".parquet"]
+    shards = _table_shards(tables) if tables else []
+    named: dict[str, Location] = {shard.name: shard.location for shard in shards}
     for path in paths:
+        if path.suffix == ".parquet":
+            continue
         if path.suffix != ".tar":
-            raise BadInput(f"{path} is neither a .tar file nor a folder")
+            raise BadInput(f"{path} is neither a .tar or .parquet file nor a folder")
         require_printable(path)
         name = f"{path.parent.name}/{path.stem}"
         if name in named:
@@ -304,8 +310,15 @@ def tar_shards(paths: Sequence[Location]) -> list[Shard]:
                 "folder"
             )
         named[name] = path
+    tars = {name: path for name, path in named.items() if path.suffix != ".parquet"}
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:  # each asks a store once or twice
-        return list(pool.map(_tar_shard, named.keys(), named.values()))
+        return [*pool.map(_tar_shard, tars.keys(), tars.values()), *shards]
+
+
+def _table_shards(paths: Sequence[Location]) -> list[Shard]:
+    from .image_parquet import parquet_shards  # which makes samples, and so needs this module first
+
+    return parquet_shards(paths)
 
 
 def _tar_shard(name: str, path: Location) -> Shard:

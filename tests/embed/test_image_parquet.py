@@ -7,13 +7,17 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from tailwag.embed.corpus import Corpus
 from tailwag.embed.failures import Failure
 from tailwag.embed.image_parquet import find_picture_columns, parquet_shards, read_image_parquet, read_parquet_images
-from tailwag.embed.sources import Sample
+from tailwag.embed.pictures import read_pictures
+from tailwag.embed.sources import Sample, tar_shards
 from tailwag.errors import BadInput
+from tailwag.main import group
 
-from .shards import picture
+from .shards import picture, sound_shard
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 NAMES = ["cat", "red panda"]
@@ -184,3 +188,30 @@ def test_what_is_no_parquet_and_two_of_one_name_are_refused(tmp_path):
     second = write(tmp_path / "b" / "set" / "data" / "0.parquet", hub_table([inside(0)]))
     with pytest.raises(BadInput, match="would both be shard 'set/0'"):
         parquet_shards([first, second])
+
+
+def test_embed_takes_parquet_files_as_it_takes_tars(tmp_path, tiny_model):
+    images = [inside(0), inside(1), {"bytes": b"no picture", "path": None}]
+    write(tmp_path / "wag" / "data" / "train-00000.parquet", hub_table(images, [1, 0, 1]))
+    write(tmp_path / "wag" / "data" / "train-00001.parquet", hub_table([inside(2)], [0]))
+    command = ["embed", str(tmp_path / "wag"), "--corpus", "c", "--model", tiny_model, "--db", str(tmp_path / "db")]
+    result = CliRunner().invoke(group, [*command, "--json"], catch_exceptions=False)
+    answer = json.loads(result.stdout)
+    assert (answer["samples"], answer["rows"], answer["reasons"]) == (4, 3, {"not an image": 1})
+    corpus = Corpus.open(tmp_path / "db", "c")
+    rows = {row["key"]: row["label"] for row in corpus._dataset.to_table(columns=["key", "label"]).to_pylist()}
+    assert rows == {
+        "wag/train-00000/000000000": "red panda",
+        "wag/train-00000/000000001": "cat",
+        "wag/train-00001/000000000": "cat",
+    }
+    assert read_pictures(corpus, ["wag/train-00001/000000000"])[0].data == picture(2)
+    again = CliRunner().invoke(group, [*command, "--json"], catch_exceptions=False)
+    assert json.loads(again.stdout)["samples"] == 0
+
+
+def test_a_tar_and_a_parquet_of_one_name_are_refused(tmp_path):
+    sound_shard(tmp_path / "set" / "0.tar", range(1))
+    path = write(tmp_path / "set" / "0.parquet", hub_table([inside(0)]))
+    with pytest.raises(BadInput, match="would both be shard 'set/0'"):
+        tar_shards([tmp_path / "set" / "0.tar", path])

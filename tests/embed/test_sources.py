@@ -82,7 +82,7 @@ def test_two_shards_of_one_name_are_refused(folder):
 
 def test_a_file_that_is_no_tar_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"")
-    with pytest.raises(BadInput, match="neither a .tar file nor a folder"):
+    with pytest.raises(BadInput, match="neither a .tar or .parquet file nor a folder"):
         tar_shards(find_tars([str(tmp_path / "a.zip")]))
 
 
