@@ -1,9 +1,10 @@
-"""What do keeping freed memory and one thread a core save? The encoder alone on the CPU, in three ways.
+"""What do keeping freed memory, one thread a core and channels last save? The encoder alone on the CPU, in four ways.
 
     python perf/cpu_encoding.py MODEL...        writes perf/results/cpu_encoding.json
 
-Ways: as torch does it; with `keep_freed_memory`; and also with a batch in each of as many threads as there are cores,
-as the job does it. Each is measured on an idle machine and beside a process that keeps one core busy, as decoding does.
+Ways: as torch does it; with `keep_freed_memory`; also with a batch in each of as many threads as there are cores; and
+also with pictures as bytes and memory in their order, channels last, as the job does it. Each is measured on an idle
+machine and beside a process that keeps one core busy, as decoding does.
 Every round runs all of it in fresh processes, one after the other, so that a noisy machine disturbs all alike.
 """
 
@@ -19,7 +20,7 @@ from itertools import product
 from pathlib import Path
 
 ROUNDS, BATCH, SECONDS = 3, 32, 3.0
-WAYS = ("as torch does", "keeping memory", "and a thread a core")
+WAYS = ("as torch does", "keeping memory", "and a thread a core", "and channels last")
 LOADS = ("idle", "one core busy")
 
 MEASURE = """
@@ -32,10 +33,11 @@ if way == "as torch does":
     open_clip_loading.keep_freed_memory = lambda: False
 from tailwag.embed.encoder import Encoder
 encoder = Encoder.load(model, device="cpu")
-size = json.loads(encoder.space.preprocessing)["size"]
-side = size if isinstance(size, int) else size[0]
-pixels = torch.rand(batch, 3, side, side)
-threads = (os.cpu_count() or 1) if way == "and a thread a core" else 1
+pixels = torch.randint(0, 256, (batch, *encoder.preprocessing.shape), dtype=torch.uint8)
+if way != "and channels last":
+    pixels = encoder.preprocessing.normalise(pixels).contiguous()
+    encoder._network.to(memory_format=torch.contiguous_format)
+threads = (os.cpu_count() or 1) if way.startswith("and") else 1
 with encoder.shared_by_threads() if threads > 1 else contextlib.nullcontext(), ThreadPoolExecutor(threads) as pool:
     run = lambda: list(pool.map(encoder.encode_pixels, [pixels] * threads))
     run()
