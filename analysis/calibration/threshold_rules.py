@@ -40,7 +40,7 @@ def equal_counts(shown: np.ndarray, absent: np.ndarray) -> int:
 def best_f1(shown: np.ndarray, absent: np.ndarray) -> int:
     """At which edge is 2·TP / (hits + true) greatest? Of several the highest, in the middle as for `equal_counts`."""
     found, hits = counts_at_edges(shown), counts_at_edges(shown + absent)
-    return _middle(hits, _last_least(-2 * found / (hits + shown.sum())))
+    return _middle(hits, _last_least(-2 * found / np.maximum(hits + shown.sum(), 1)))
 
 
 def at_precision(shown: np.ndarray, absent: np.ndarray, precision: float) -> int | None:

@@ -157,13 +157,13 @@ class OwnFromElsewhere:
         return observed.elsewhere is not None and observed.labelled is not None
 
     def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
-        """Count at each; no answer where no threshold is as pure as asked."""
+        """Count at each; no answer where no row is labelled with it, or no threshold is as pure as asked."""
         assert observed.elsewhere is not None
         rules = {EQUAL_COUNTS: equal_counts, BEST_F1: best_f1, PRECISION_90: lambda s, a: at_precision(s, a, 0.9)}
         shown = observed.elsewhere.true_rows
         absent = observed.elsewhere.rows - shown
         counts = counts_at_edges(observed.rows)
-        edges = [rules[self.name](*pair) for pair in zip(shown, absent, strict=True)]
+        edges = [rules[self.name](*pair) if pair[0].any() else None for pair in zip(shown, absent, strict=True)]
         found = [np.nan if edge is None else own[edge] for edge, own in zip(edges, counts, strict=True)]
         return {0: Answers.without_interval(np.array(found, dtype=np.float64))}
 
@@ -197,16 +197,20 @@ class ClosedWorld:
         return observed.similarities is not None and observed.labelled is not None
 
     def __call__(self, observed: Observed, oracle: Oracle) -> Mapping[int, Answers]:
-        """Share the rows out among the classes."""
+        """Share the rows out among the classes; those without a labelled row have no answer but from winners."""
         assert observed.similarities is not None and observed.labelled is not None
         known = observed.labelled.labels >= 0
-        labelled = LabelledClasses(observed.labelled.similarities[known], observed.labelled.labels[known])
+        labels = observed.labelled.labels[known]
+        every = np.arange(len(observed.names))
+        there = np.unique(labels) if self.method != "winner" else every
+        labelled = LabelledClasses(observed.labelled.similarities[known][:, there], np.searchsorted(there, labels))
         fitted, rows = fit_shares(self.method, labelled), len(observed.similarities)
-        counts = rows * fitted.from_rows(fitted.of_rows(observed.similarities))
-        if self.method not in _BOOTSTRAPPED or labelled.similarities.size > _LARGEST_BOOTSTRAPPED:
-            return {0: Answers.without_interval(counts)}
-        lower, upper = shift_intervals(fitted, labelled, counts, rows, replicates=_REPLICATES)
-        return {0: Answers(counts, lower, upper, ("",) * len(counts))}
+        counts = rows * fitted.from_rows(fitted.of_rows(observed.similarities[:, there]))
+        said = np.full((3, len(observed.names)), np.nan)
+        said[0, there] = counts
+        if self.method in _BOOTSTRAPPED and labelled.similarities.size <= _LARGEST_BOOTSTRAPPED:
+            said[1:, there] = shift_intervals(fitted, labelled, counts, rows, replicates=_REPLICATES)
+        return {0: Answers(*said, ("",) * len(observed.names))}
 
 
 class Mentions:
