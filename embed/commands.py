@@ -107,10 +107,10 @@ def embed(
 ) -> None:
     """Embed pictures and captions into a corpus.
 
-    SOURCE is a .tar shard as img2dataset or webdataset write it, a pattern of them, a folder of shards, or a folder of
-    images (label: the sub-folder; caption: a .txt of the same name, or a CSV or JSONL in the folder), here or on an
-    object store (s3://, https://). What cannot be embedded is listed with its reason in CORPUS.failures. The same
-    command again goes on where it was stopped, however it was stopped.
+    SOURCE is a .tar shard as img2dataset or webdataset write it, a .parquet with pictures in it, a pattern of them, a
+    folder of shards, or a folder of images (label: the sub-folder; caption: a .txt of the same name, or a CSV or JSONL
+    in the folder), here or, but for .parquet, on an object store (s3://, https://). What cannot be embedded is listed
+    with its reason in CORPUS.failures. The same command again goes on where it was stopped, however it was stopped.
 
     \b
     Example:
