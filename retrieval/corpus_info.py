@@ -14,7 +14,7 @@ from tailwag.errors import NotFound
 
 from ..embed.corpus import Corpus
 from ..embed.database import Database
-from ..embed.ledger import Ledger
+from ..embed.ledger import JobRecord, Ledger
 from .counting.backends import describe_backend
 from .index_manifest import describe_indices
 
@@ -56,11 +56,13 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
     -------
     dict
         corpus, corpus_version, rows, space (with its preprocessing and tokenizer), failures by reason, shards that are
-        done, bytes on disk (None on an object store), what counts it here, indices.
+        done, fragments, versions and which have tags, the last job, bytes on disk (None on an object store), what
+        counts it here, indices.
     """
     ledger = Ledger(corpus.database, corpus.name)
     space = corpus.space
     reasons = Counter(ledger.failures().column("reason").to_pylist())
+    versions, jobs = corpus.versions(), ledger.jobs()
     return {
         "corpus": corpus.name,
         "database": corpus.database.uri,
@@ -75,6 +77,10 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
         },
         "failures": {"total": reasons.total(), "reasons": dict(reasons.most_common())},
         "shards_done": len(ledger.records()),
+        "fragments": len(corpus.fragments()),
+        "versions": len(versions),
+        "tags": {tag: number for number, _, tags in versions for tag in tags},
+        "last_job": _job_as_dict(jobs[-1]) if jobs else None,
         "bytes": _bytes_on_disk(corpus),
         "counting_backend": describe_backend(),
         "indices": [asdict(index) for index in describe_indices(corpus)],
@@ -92,15 +98,36 @@ def corpus_lines(described: dict[str, Any]) -> list[str]:
         f"preprocessing  {_in_words(space['preprocessing'])}",
         f"tokenizer      {space['tokenizer']}",
         f"shards done    {described['shards_done']:,}",
+        f"fragments      {described['fragments']:,}",
+        f"versions       {described['versions']:,}" + _tags_in_words(described["tags"]),
         f"on disk        {f'{size / 1e6:,.1f} MB' if size is not None else 'unknown on an object store'}",
         f"counted by     {described['counting_backend']}",
         f"failures       {failures['total']:,}"
         + (f" (listed in {described['corpus']}.failures)" if failures["total"] else ""),
     ]
     lines += [f"  {count:>12,}  {reason}" for reason, count in failures["reasons"].items()]
+    if described["last_job"] is not None:
+        lines.append(f"last job       {_job_in_words(described['last_job'])}")
     indices = described["indices"]
     lines += [f"index          {_index_in_words(index)}" for index in indices]
     return lines if indices else [*lines, "index          none; search compares every row"]
+
+
+def _tags_in_words(tags: dict[str, int]) -> str:
+    return f" (tags: {', '.join(f'{tag} is {number}' for tag, number in tags.items())})" if tags else ""
+
+
+def _job_as_dict(job: JobRecord) -> dict[str, Any]:
+    rate = job.samples / job.seconds if job.seconds else 0.0
+    return {**asdict(job), "started": job.started.isoformat(), "samples_per_second": rate}
+
+
+def _job_in_words(job: dict[str, Any]) -> str:
+    many = f", {job['workers']} workers" if job["workers"] > 1 else ""
+    return (
+        f"{job['started'][:16].replace('T', ' ')} UTC, {job['samples']:,} samples ({job['failures']:,} failures) in "
+        f"{job['seconds']:,.0f} s, {job['samples_per_second']:,.0f}/s (engine {job['engine']}, {job['device']}{many})"
+    )
 
 
 def _bytes_on_disk(corpus: Corpus) -> int | None:

@@ -76,7 +76,7 @@ class Cluster:
         task: Any = ray.remote(_count_piece).options(**needs)
         shared = ray.put((corpus.database.uri, corpus.name, corpus.version, query, backend, tuple(parts), mask))
         pending = [task.remote(shared, piece) for piece in _pieces([_rows(part) for part in parts], many)]
-        total: Sums | None = None
+        total = Sums.nothing(query, parts)  # what comes from other processes cannot be added to in place
         names: set[str] = set()
         while pending:
             done, pending = ray.wait(pending, num_returns=1)
@@ -90,13 +90,9 @@ class Cluster:
                 raise TailwagError(f"counting on the cluster failed: {first[:200]}") from error
             names.add(name)
             progress.advance(sums.tally.rows)
-            if total is None:
-                total = sums
-            else:
-                total.merge(sums)
-        if total is None:  # an empty corpus
-            chosen = choose_backend(backend)
-            return count_parts(corpus, query, chosen, parts, parts, mask, progress), chosen.name
+            total.merge(sums)
+        if not names:  # an empty corpus
+            names.add(choose_backend(backend).name)
         return total, " and ".join(sorted(names)) + " on a Ray cluster"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,12 @@ class Sums:
     bad_rows: BadRows
     parts: Parts | None
 
+    @classmethod
+    def nothing(cls, query: CountQuery, parts: Sequence[Sequence[Fragment]]) -> Sums:
+        """Give the sums before anything is counted."""
+        tally = Tally(query)
+        return cls(tally, BadRows(), Parts(parts, tally) if query.partials else None)
+
     def merge(self, other: Sums) -> None:
         """Take in what was found over other fragments."""
         self.tally.merge(other.tally)
@@ -56,9 +63,8 @@ class Pass:
         self._query = query
         self._asked = query.asked()
         self._first = True
-        self.tally, self.bad_rows = Tally(query), BadRows()
-        self.parts = Parts(parts, self.tally) if query.partials else None
-        self.sums = Sums(self.tally, self.bad_rows, self.parts)
+        self.sums = Sums.nothing(query, parts)
+        self.tally, self.bad_rows, self.parts = self.sums.tally, self.sums.bad_rows, self.sums.parts
 
     def run(self, corpus: Corpus, fragments: Sequence[Fragment], mask: RowMask | None, progress: Progress) -> None:
         """Count some fragments, in their order."""
@@ -212,11 +218,15 @@ class Parts:
         self._tally = tally
         self._parts = parts
         self._starts = np.array([part[0].offset for part in self._parts])
-        self._digests = [hashlib.sha256() for _ in self._parts]
+        self._digests: list[Any] = [hashlib.sha256() for _ in self._parts]
         self._rows = [0] * len(self._parts)
         self._counts = [np.zeros(tally.counts.shape, np.int64) for _ in self._parts]
         self._open = 0
         self._before = np.zeros(tally.counts.shape, np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what can be sent to another process, to be merged there: digests can only be sent when they are done."""
+        return {**self.__dict__, "_digests": [digest.hexdigest() for digest in self._digests]}
 
     def enter(self, block: Block) -> None:
         """Take note of a block before it is counted."""
@@ -244,7 +254,7 @@ class Parts:
         """Give what each part came to."""
         self.close()
         states = [tuple(fragment.state for fragment in part) for part in self._parts]
-        digests = [digest.hexdigest() for digest in self._digests]
+        digests = [digest if isinstance(digest, str) else digest.hexdigest() for digest in self._digests]
         return tuple(map(Partial, states, self._rows, digests, self._counts))
 
     def close(self) -> None:

@@ -12,24 +12,17 @@ from tailwag.embed.job.worker_settings import WorkerSettings
 from tailwag.embed.ledger import Ledger
 from tailwag.errors import NotFound
 
+from ..ray_nodes import ray_nodes
 from .shards import sound_members, write_tar
 
-ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(300)
+pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """Three nodes of one core; workers run on the second and the third, since the first has none left."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
-    ray.init(address=made.address, logging_level="error", log_to_driver=False)
-    yield made, nodes
-    ray.shutdown()
-    made.shutdown()
+def cluster():
+    with ray_nodes(2) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """`tailwag info`: which corpora there are, and what one holds."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from tailwag.embed.failures import Failure, Reason
+from tailwag.embed.ledger import JobRecord, Ledger
 from tailwag.main import main
 from tailwag.retrieval.counting.backends import describe_backend
 from tests.corpora import add_failures, make_corpus, random_unit, rows_table
@@ -97,3 +99,17 @@ def test_what_is_not_there_is_told(tailwag, tmp_path, capsys):
         main(["info", "--db", str(tmp_path / "none")])
     assert "there is no database" in capsys.readouterr().err
     assert tailwag("--version", 2)[0] == 2
+
+
+def test_versions_tags_and_the_last_job_are_told(tailwag, corpus):
+    corpus.tag("as-published")
+    started = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    job = JobRecord(started, 10.0, "local", 2, "cuda", shards=3, samples=500, rows=490, failures=10)
+    Ledger(corpus.database, "photos").add_job(job)
+    status, out, _ = tailwag("photos")
+    assert status == 0
+    assert f"versions       {corpus.version} (tags: as-published is {corpus.version})" in out
+    assert "last job       2026-01-02 03:04 UTC, 500 samples (10 failures) in 10 s, 50/s" in out
+    assert "(engine local, cuda, 2 workers)" in out
+    told = json.loads(tailwag("photos", "--json")[1])
+    assert told["last_job"]["samples_per_second"] == 50 and told["tags"] == {"as-published": corpus.version}
