@@ -298,7 +298,7 @@ def _read_part(
     start = time.perf_counter()
     fingerprint = part.fingerprint()
     rows = PartRows(part, corpus.schema, any_length=any_length, encode_captions=encode_captions)
-    fragments = write_part(corpus, _told(rows.batches(), progress, stop))
+    fragments = write_part(corpus, _told(rows, progress, stop))
     if part.fingerprint() != fingerprint:
         raise TailwagError(
             f"{', '.join(str(file) for file in part.files)} were changed while they were read, and nothing of them "
@@ -326,9 +326,12 @@ def _read_part(
     return fragments, record, rows.failures
 
 
-def _told(batches: Iterator[Any], progress: Progress, stop: threading.Event) -> Iterator[Any]:
-    for batch in batches:
+def _told(rows: PartRows, progress: Progress, stop: threading.Event) -> Iterator[Any]:
+    told = 0
+    for batch in rows.batches():
         if stop.is_set():
             raise _Stopped
         yield batch
-        progress.advance(len(batch))
+        done = rows.rows + len(rows.failures)
+        progress.advance(done - told)
+        told = done

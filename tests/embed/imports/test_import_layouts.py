@@ -189,3 +189,18 @@ def test_rows_and_failures_are_all_samples(tmp_path):
     assert failures["set/0/#8"] == failures["set/0/#9"] == "no key"
     assert rows_of(tmp_path / "db").column("key").to_pylist() == ["set/0/k0", "set/0/k6", "set/0/k11"]
     np.testing.assert_allclose(vectors_in(rows_of(tmp_path / "db"), "image"), image[[0, 6, 11]], atol=1e-3)
+
+
+def test_a_part_of_failures_alone_is_done_and_all_of_it_is_told(tmp_path):
+    class Told:
+        amount = 0
+
+        def advance(self, amount=1):
+            self.amount += amount
+
+    root, told = write_clip_retrieval(tmp_path / "set", {0: 3, 1: 4}), Told()
+    write_matrix(root / "img_emb" / "img_emb_0.npy", np.zeros((3, 32), np.float16))
+    report = take_in(root, tmp_path / "db", progress=told)
+    assert (report.samples, report.rows, report.reasons) == (7, 4, {"embedding zero": 3})
+    assert told.amount == 7
+    assert take_in_again(root, tmp_path / "db") == ()
