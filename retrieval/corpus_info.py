@@ -56,8 +56,8 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
     -------
     dict
         corpus, corpus_version, rows, space (with its preprocessing and tokenizer), failures by reason, shards that are
-        done, fragments, versions and which have tags, the last job, bytes on disk (None on an object store), what
-        counts it here, indices.
+        done, siblings (corpora that embedded some of the same shards), fragments, versions and which have tags, the
+        last job, bytes on disk (None on an object store), what counts it here, indices.
     """
     ledger = Ledger(corpus.database, corpus.name)
     space = corpus.space
@@ -77,6 +77,7 @@ def describe_corpus(corpus: Corpus) -> dict[str, Any]:
         },
         "failures": {"total": reasons.total(), "reasons": dict(reasons.most_common())},
         "shards_done": len(ledger.records()),
+        "siblings": _siblings(corpus),
         "fragments": len(corpus.fragments()),
         "versions": len(versions),
         "tags": {tag: number for number, _, tags in versions for tag in tags},
@@ -106,11 +107,24 @@ def corpus_lines(described: dict[str, Any]) -> list[str]:
         + (f" (listed in {described['corpus']}.failures)" if failures["total"] else ""),
     ]
     lines += [f"  {count:>12,}  {reason}" for reason, count in failures["reasons"].items()]
+    if described["siblings"]:
+        lines.append(f"same pairs     in {', '.join(described['siblings'])}")
     if described["last_job"] is not None:
         lines.append(f"last job       {_job_in_words(described['last_job'])}")
     indices = described["indices"]
     lines += [f"index          {_index_in_words(index)}" for index in indices]
     return lines if indices else [*lines, "index          none; search compares every row"]
+
+
+def _siblings(corpus: Corpus) -> list[str]:
+    """Name the corpora of the database that embedded some of the same shards, with whatever model."""
+
+    def shards(name: str) -> set[tuple[str, str]]:
+        return {(each.shard, each.fingerprint) for each in Ledger(corpus.database, name).records().values()}
+
+    mine = shards(corpus.name)
+    others = [name for name in corpus.database.corpora() if name != corpus.name] if mine else []
+    return [name for name in others if mine & shards(name)]
 
 
 def _tags_in_words(tags: dict[str, int]) -> str:

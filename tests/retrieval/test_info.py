@@ -113,3 +113,12 @@ def test_versions_tags_and_the_last_job_are_told(tailwag, corpus):
     assert "(engine local, cuda, 2 workers)" in out
     told = json.loads(tailwag("photos", "--json")[1])
     assert told["last_job"]["samples_per_second"] == 50 and told["tags"] == {"as-published": corpus.version}
+
+
+def test_corpora_of_the_same_pairs_name_each_other(tailwag, corpus, tmp_path):
+    other = make_corpus(tmp_path, random_unit(3, 8), name="other")
+    add_failures(other, [Failure("s/a", "s", Reason.NOT_AN_IMAGE, "x")])
+    make_corpus(tmp_path, random_unit(3, 8), name="stranger")
+    assert "same pairs     in other\n" in tailwag("photos")[1]
+    assert json.loads(tailwag("other", "--json")[1])["siblings"] == ["photos"]
+    assert "same pairs" not in tailwag("stranger")[1]
