@@ -184,7 +184,8 @@ def first_line(error: BaseException) -> str:
         said = "the store's answer broke off"
     elif "Failed to get AWS credentials" in said:
         said = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    return without_secrets(said.splitlines()[0])
+    # Lance says last where in its own source it was.
+    return without_secrets(re.sub(r"(, /\S+\.rs:\d+:\d+)+$", "", said.splitlines()[0]))
 
 
 def _says_not_found(error: Exception) -> bool:
