@@ -41,7 +41,7 @@ def only_job(database: Database, corpus: str) -> AbstractContextManager[Lock | N
     if place is None:
         warnings.warn(f"nothing keeps a second job out of {database.uri}: start no other", Caution, stacklevel=2)
         return nullcontext()
-    return only_writer(place, f"another `tailwag embed` writes to corpus {corpus!r}: wait until it is done")
+    return only_writer(place, f"another job writes to corpus {corpus!r}: wait until it is done")
 
 
 def open_or_create(database: Database, name: str, space: Space) -> Corpus:

@@ -91,7 +91,7 @@ class ShardWork:
 
     def run(self, found: Iterable[Found], pool: Executor, workers: int, batch_size: int, progress: Progress) -> None:
         """Decode and encode everything that was found; at most `workers` + 2 batches are in memory at a time."""
-        for batch in _map_ahead(pool, self._batch, _batches(found, batch_size), workers + 2):
+        for batch in map_ahead(pool, self._batch, _batches(found, batch_size), workers + 2):
             self._batches.append(batch)
             self.failures.extend(batch.failures)
             progress.advance(len(batch.rows) + len(batch.failures))
@@ -133,7 +133,7 @@ class ShardWork:
         position = {caption: number for number, caption in enumerate(distinct)}
         rows = np.array([position[caption] for caption in captions], np.int64)
         start = time.perf_counter()
-        tokenized = _map_ahead(pool, self._encoder.tokenize, _batches(distinct, 1024), workers + 2)
+        tokenized = map_ahead(pool, self._encoder.tokenize, _batches(distinct, 1024), workers + 2)
         tokens = Tokens.joined([self._encoder.tokenize([]), *tokenized])
         self._caption_seconds = time.perf_counter() - start
         self._cut = tokens.cut[rows]
@@ -144,7 +144,7 @@ class ShardWork:
             start = time.perf_counter()
             return self._encoder.encode_tokens(tokens.take(np.array(chosen))), time.perf_counter() - start
 
-        done = list(_map_ahead(pool, encode, _batches(order.tolist(), 4 * batch_size), workers + 2))
+        done = list(map_ahead(pool, encode, _batches(order.tolist(), 4 * batch_size), workers + 2))
         self._caption_seconds += sum(seconds for _, seconds in done)
         vectors = np.zeros((len(distinct), self._encoder.space.dimension), np.float16)
         if done:
@@ -214,8 +214,8 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield batch
 
 
-def _map_ahead(pool: Executor, work: Callable[[Item], Result], items: Iterator[Item], ahead: int) -> Iterator[Result]:
-    """Map in order, with at most `ahead` items in flight, so that memory stays bounded whatever the shard's size."""
+def map_ahead(pool: Executor, work: Callable[[Item], Result], items: Iterator[Item], ahead: int) -> Iterator[Result]:
+    """Map in order, with at most `ahead` items in flight, so that memory stays bounded however many there are."""
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

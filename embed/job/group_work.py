@@ -6,10 +6,12 @@ The same in every engine. Not here: committing (`committing.py`), and what runs 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from tailwag.errors import TailwagError
@@ -22,13 +24,14 @@ from ..encoder import Encoder
 from ..failures import Failure
 from ..ledger import ShardRecord
 from ..reading import ShardReader
-from ..shard_work import ShardWork
+from ..shard_work import EmbeddedShard, ShardWork, map_ahead
 from ..sources import Shard
 from ..store_requests import StoreDown
 from .groups import Group, GroupDone
 
 # Rows a record batch: what Lance holds in memory beside the shard at hand.
 _BATCH_ROWS = 8192
+_SHARDS_AT_A_TIME = 2
 
 
 @dataclass(frozen=True)
@@ -107,22 +110,38 @@ class GroupWorker:
         done: list[tuple[ShardRecord, tuple[Failure, ...]]],
         left: dict[str, str],
     ) -> Iterator[Any]:
-        """Embed shard by shard; give the rows of each that has some, as a `pyarrow.Table`."""
-        for shard in group.shards:
+        """Embed shard by shard; give the rows of each that has some, as a `pyarrow.Table`.
+
+        Two shards are under way at a time: while one's captions are encoded and its rows are put together, pictures of
+        the next are decoded, so that the model never waits at a shard's end.
+        """
+        stopped = threading.Event()
+
+        def embed(shard: Shard) -> EmbeddedShard | str:
             try:
                 _require_planned(shard)
                 work = ShardWork(self.encoder, shard, self.decoder)
-                work.run(self.reader.read(shard), self.pool, self.threads, self.batch_size, progress)
+                found = takewhile(lambda _: not stopped.is_set(), self.reader.read(shard))
+                work.run(found, self.pool, self.threads, self.batch_size, progress)
                 text = work.encode_captions(self.pool, self.threads, self.batch_size)
-                embedded = work.finish(self.encoder.space, text)
+                return work.finish(self.encoder.space, text)
             except StoreDown:  # the other shards would wait for it as long, one by one
                 raise
             except (OSError, TailwagError) as error:
-                left[shard.name] = first_line(error)
-                continue
-            done.append((embedded.record, tuple(embedded.failures)))
-            if len(embedded.rows):
-                yield embedded.rows
+                return first_line(error)
+
+        with ThreadPoolExecutor(_SHARDS_AT_A_TIME, thread_name_prefix="tailwag-shard") as shards:
+            try:
+                outcomes = map_ahead(shards, embed, iter(group.shards), _SHARDS_AT_A_TIME)
+                for shard, outcome in zip(group.shards, outcomes, strict=True):
+                    if isinstance(outcome, str):
+                        left[shard.name] = outcome
+                        continue
+                    done.append((outcome.record, tuple(outcome.failures)))
+                    if len(outcome.rows):
+                        yield outcome.rows
+            finally:
+                stopped.set()  # after an error, or Ctrl-C, what is under way is for nobody
 
 
 def _require_planned(shard: Shard) -> None:

@@ -57,13 +57,19 @@ class _News:
         self._connection = connection
         self._samples = 0
         self._told = time.monotonic()
+        self._lock = threading.Lock()
 
     def advance(self, amount: int = 1) -> None:
-        self._samples += amount
-        if time.monotonic() - self._told >= _SECONDS_BETWEEN_NEWS:
-            self.send()
+        with self._lock:
+            self._samples += amount
+            if time.monotonic() - self._told >= _SECONDS_BETWEEN_NEWS:
+                self._send()
 
     def send(self) -> None:
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
         if self._samples:
             self._connection.send(("samples", self._samples))
         self._samples, self._told = 0, time.monotonic()

@@ -207,7 +207,7 @@ def test_one_job_at_a_time(on_store, bucket, encoder, source):
     plan = plan_embedding([f"s3://{bucket}/data/set"], on_store, "d")
     with (
         only_writer(on_store.lock_place("d"), ""),
-        pytest.raises(TailwagError, match="another `tailwag embed` writes to corpus 'd'.*its lease ends at"),
+        pytest.raises(TailwagError, match="another job writes to corpus 'd'.*its lease ends at"),
     ):
         run_embedding(plan, encoder)
     assert "d" not in on_store.tables()

@@ -171,7 +171,7 @@ def test_another_space_is_refused_before_anything_is_written(tmp_path, source, e
 
 def test_a_second_job_on_the_same_corpus_is_refused_while_the_first_runs(tmp_path, source, encoder):
     def second(*_):
-        with pytest.raises(TailwagError, match="another `tailwag embed` writes to corpus 'c': wait until it is done"):
+        with pytest.raises(TailwagError, match="another job writes to corpus 'c': wait until it is done"):
             run(source, tmp_path / "db", encoder)
 
     plan = plan_embedding([str(source)], tmp_path / "db", "c")
@@ -229,14 +229,14 @@ def test_a_shard_that_changes_while_it_is_read_is_not_written(tmp_path, source, 
 
 
 def test_a_caption_vector_that_is_no_number_is_a_failure(tmp_path, source, encoder, monkeypatch):
-    true_encode = encoder.encode_texts
+    true_encode, spoilt = encoder.encode_tokens, encoder.tokenize(["picture number 2"]).ids[0]
 
-    def overflowing(texts, *arguments):
-        vectors = true_encode(texts, *arguments)
-        vectors[[text == "picture number 2" for text in texts]] = np.nan
+    def overflowing(tokens):
+        vectors = true_encode(tokens)
+        vectors[(tokens.ids == spoilt).all(axis=1)] = np.nan
         return vectors
 
-    monkeypatch.setattr(encoder, "encode_texts", overflowing)
+    monkeypatch.setattr(encoder, "encode_tokens", overflowing)
     report = run(source, tmp_path / "db", encoder)
     assert (report.samples, report.rows) == (15, 9)
     assert report.reasons == {"not an image": 3, "embedding not finite": 3}
