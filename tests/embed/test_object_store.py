@@ -122,24 +122,20 @@ def test_another_file_in_a_shards_place_is_refused(on_store, bucket, store):
         plan_embedding([f"s3://{bucket}/data/set"], on_store, "c")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_commands_that_read_answer_as_for_a_folder(on_store, twin):
+    for command in (
         ["info", "--json"],
         ["count", "c", "picture number 3", "--threshold", "0.01", "--json"],
         ["search", "c", "picture number 3", "--json"],
         ["captions", "c", "picture", "--json"],
-    ],
-)
-def test_commands_that_read_answer_as_for_a_folder(on_store, twin, command, tiny_model):
-    answers = []
-    for database in (on_store, twin):
-        status, out, err = told(*command, "--db", database.uri)
-        assert status == 0, err
-        answers.append(json.loads(out.replace(database.uri, "DB")))
-    for answer in answers:
-        _drop_versions(answer)
-    assert answers[0] == answers[1]
+    ):
+        answers = []
+        for database in (on_store, twin):
+            status, out, err = told(*command, "--db", database.uri)
+            assert status == 0, err
+            answers.append(json.loads(out.replace(database.uri, "DB")))
+            _drop_versions(answers[-1])
+        assert answers[0] == answers[1], command
 
 
 def _drop_versions(answer):
