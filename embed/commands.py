@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _batch_size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
     """Read a number, or ``auto``."""
-    return value if value in (None, "auto") else click.IntRange(1).convert(value, parameter, context)
+    return value if value in (None, "auto") else click.IntRange(1)(value, parameter, context)
 
 
 @click.command()

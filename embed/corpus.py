@@ -366,9 +366,9 @@ class Corpus:
         tags: dict[int, list[str]] = {}
         for name, tag in self._dataset.tags.list().items():
             tags.setdefault(tag["version"], []).append(name)
+        listed: list[Any] = self._dataset.versions()
         return [
-            (each["version"], each["timestamp"], tuple(sorted(tags.get(each["version"], ()))))
-            for each in self._dataset.versions()
+            (each["version"], each["timestamp"], tuple(sorted(tags.get(each["version"], ())))) for each in listed
         ]
 
     def tag(self, name: str) -> None:

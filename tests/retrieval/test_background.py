@@ -15,7 +15,6 @@ from tailwag.retrieval.background import (
 )
 from tests.corpora import make_space, random_unit
 
-
 ONE_THING = {
     *("bus", "butcher's", "cactus", "circus", "compass", "drawing class", "dress", "glass", "hippopotamus", "kiss"),
     *("magnifying glass", "mattress", "minibus", "octopus", "painting class", "rhinoceros", "walrus"),
