@@ -367,9 +367,7 @@ class Corpus:
         for name, tag in self._dataset.tags.list().items():
             tags.setdefault(tag["version"], []).append(name)
         listed: list[Any] = self._dataset.versions()
-        return [
-            (each["version"], each["timestamp"], tuple(sorted(tags.get(each["version"], ())))) for each in listed
-        ]
+        return [(each["version"], each["timestamp"], tuple(sorted(tags.get(each["version"], ())))) for each in listed]
 
     def tag(self, name: str) -> None:
         """Give this version a name, by which it can be opened and which keeps it from being dropped.
