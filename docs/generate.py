@@ -36,6 +36,7 @@ MEASURED = (
     "closed-world",
     "auditing",
     "importing",
+    "embedding",
 )
 README = DOCS.parent / "README.md"
 FINDINGS = re.compile(r"(from docs/findings.json -->\n).*?(<!-- end of findings -->)", re.S)

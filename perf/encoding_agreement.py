@@ -29,7 +29,7 @@ from tailwag.embed import encoder as encoding
 from tailwag.embed.decoding import decode_image
 from tailwag.embed.encoder import PRECISIONS, Encoder
 
-PHOTOGRAPHS = 100
+PHOTOGRAPHS = 24
 TEXTS = ("a photo of a dog", "a red bus in the rain", "two people on a beach", "a plate of food", "snow", "")
 
 
@@ -69,7 +69,7 @@ def compare(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
     return {"least": round(least, 6), "percentile_1": round(percentile, 6), "median": round(median, 6)}
 
 
-def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
+def seconds(work: Callable[[], Any], rounds: int = 2) -> float:
     """Give the best of some rounds."""
     taken = []
     for _ in range(rounds):
