@@ -7,24 +7,29 @@ A batch happens in one commit of the corpus's table; whatever is killed before l
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
+from pathlib import Path
 
 from tailwag.errors import Caution, TailwagError
 
 from .corpus import Corpus
 from .database import Database, asked_again, first_line
 from .failures import Failure
+from .fragment_writing import bring_to_disk
 from .ledger import Ledger, ShardRecord
 from .locking import Lock, only_writer
 from .space import Space
 
 # Lance keeps files of a commit that may be under way for a week; no version is ever as old as this.
 _NO_VERSION = timedelta(days=36_500)
+# Seconds by which a file system's times may lie behind the clock's.
+_CLOCK_STEP = 2.0
 
 
 def only_job(database: Database, corpus: str) -> AbstractContextManager[Lock | None]:
@@ -137,21 +142,34 @@ class Committer:
         TailwagError
             When the store refuses; the batch did not happen then, or the next job finds that it did.
         """
-        start = time.perf_counter()
+        start, since = time.perf_counter(), time.time() - _CLOCK_STEP
         if self._lock is not None:
             self._lock.require_held()
         files = [file["path"] for fragment in fragments for file in json.loads(fragment)["files"]]
         self._require_here(files)
         try:
             self._ledger.prepare(uuid.uuid4().hex, records, failures, files)
+            self._to_disk(self._ledger.tables, since)
             if fragments:
                 self.corpus.commit_fragments(fragments)
+                self._to_disk([self.corpus.name], since)
         except OSError as error:
             raise TailwagError(
                 f"corpus {self.corpus.name!r} cannot be written: {first_line(error)}; give the command again once that "
                 "is mended: it goes on where it stopped"
             ) from error
         self.seconds += time.perf_counter() - start
+
+    def _to_disk(self, tables: Sequence[str], since: float) -> None:
+        """Wait until what tables have gained since a time is on the disk: Lance leaves that to the system."""
+        if not self.corpus.database.is_local:
+            return
+        for table in tables:
+            for name in ("data", "_transactions", "_versions"):
+                folder = self.corpus.database.folder / f"{table}.lance" / name
+                with os.scandir(folder) as entries:
+                    new = [Path(entry.path) for entry in entries if entry.stat().st_mtime >= since]
+                bring_to_disk([*new, folder])
 
     def _require_here(self, files: Sequence[str]) -> None:
         """Refuse files that a worker on another machine wrote to a folder of its own: the table would lack them."""

@@ -92,6 +92,11 @@ class Ledger:
         self._failures = f"{corpus}.failures"
         self._jobs = f"{corpus}.jobs"
 
+    @property
+    def tables(self) -> list[str]:
+        """Name the tables of records and failures that there are."""
+        return [table for table in (self._failures, self._shards) if self._database.has_table(table)]
+
     def records(self) -> dict[str, ShardRecord]:
         """Give the record of every shard that is done, by the shard's name."""
         names = [field.name for field in fields(ShardRecord)]

@@ -127,11 +127,11 @@ def rows_in_memory(source: Path) -> list[list[Any]]:
 def write_alone(parts: list[list[Any]], target: Path) -> None:
     """Write rows as fragments, and commit none of them."""
     from tailwag.embed.corpus import Corpus
-    from tailwag.embed.imports.part_writing import write_part
+    from tailwag.embed.fragment_writing import write_rows
 
     corpus = Corpus.create(target, "made", SPACE)
     for batches in parts:
-        write_part(corpus, iter(batches))
+        write_rows(corpus.database.table_uri(corpus.name), corpus.schema, iter(batches))
 
 
 def warm(folder: Path) -> None:

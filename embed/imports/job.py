@@ -25,13 +25,13 @@ from ..committing import Committer, only_job, open_or_create
 from ..corpus import Corpus
 from ..database import Database
 from ..failures import Failure
+from ..fragment_writing import write_rows
 from ..ledger import Ledger, ShardRecord
 from ..open_clip_loading import keep_freed_memory
 from ..sources import require_printable
 from ..space import Space
 from . import clip_retrieval, datacomp
 from .part_rows import EncodeCaptions, PartRows
-from .part_writing import write_part
 from .parts import Part
 
 CLIP_RETRIEVAL, DATACOMP = "clip-retrieval", "DataComp"
@@ -298,7 +298,7 @@ def _read_part(
     start = time.perf_counter()
     fingerprint = part.fingerprint()
     rows = PartRows(part, corpus.schema, any_length=any_length, encode_captions=encode_captions)
-    fragments = write_part(corpus, _told(rows, progress, stop))
+    fragments = write_rows(corpus.database.table_uri(corpus.name), corpus.schema, _told(rows, progress, stop))
     if part.fingerprint() != fingerprint:
         raise TailwagError(
             f"{', '.join(str(file) for file in part.files)} were changed while they were read, and nothing of them "

@@ -5,7 +5,6 @@ The same in every engine. Not here: committing (`committing.py`), and what runs 
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from ..database import first_line
 from ..decoding import Decoder
 from ..encoder import Encoder
 from ..failures import Failure
+from ..fragment_writing import write_rows
 from ..ledger import ShardRecord
 from ..reading import ShardReader
 from ..shard_work import EmbeddedShard, ShardWork, map_ahead
@@ -77,31 +77,15 @@ class GroupWorker:
             When the fragments cannot be written, or a store does not answer. A shard that cannot be read does not
             raise: it is left.
         """
-        import pyarrow as pa
-        from lance.fragment import write_fragments
-
         start = time.perf_counter()
-        schema = corpus_schema(self.encoder.space)
         done: list[tuple[ShardRecord, tuple[Failure, ...]]] = []
         left: dict[str, str] = {}
         rows = self._rows(group, progress, done, left)
         first = next(rows, None)
-        fragments: list[Any] = []
+        written = []
         if first is not None:
-            # Lance pulls the rows, and would wrap an error of ours into one of its own.
-            raised: list[BaseException] = []
-            reader = pa.RecordBatchReader.from_batches(schema, _guarded(_batches(first, rows), raised))
-            try:
-                fragments = write_fragments(reader, table_uri, schema=schema, mode="append")
-            except OSError as error:
-                if raised:
-                    raise raised[0] from None
-                raise TailwagError(
-                    f"rows cannot be written to {table_uri}: {first_line(error)}; give the command again once that is "
-                    "mended: it goes on where it stopped"
-                ) from error
-        written = tuple(json.dumps(fragment.to_json()) for fragment in fragments)
-        return GroupDone(group, written, tuple(done), left, time.perf_counter() - start)
+            written = write_rows(table_uri, corpus_schema(self.encoder.space), _batches(first, rows))
+        return GroupDone(group, tuple(written), tuple(done), left, time.perf_counter() - start)
 
     def _rows(
         self,
@@ -155,11 +139,3 @@ def _batches(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from first.to_batches(max_chunksize=_BATCH_ROWS)
     for table in rest:
         yield from table.to_batches(max_chunksize=_BATCH_ROWS)
-
-
-def _guarded(batches: Iterator[Any], raised: list[BaseException]) -> Iterator[Any]:
-    try:
-        yield from batches
-    except BaseException as error:
-        raised.append(error)
-        raise
