@@ -183,9 +183,11 @@ class LocalEngine:
 
 def local_devices(device: str | None) -> list[str]:
     """Name the devices that get a worker each: every GPU where none is named and there is one, else the one named."""
+    if device not in (None, "cuda"):
+        return [device]  # without torch, which would only take memory in this process
     import torch
 
-    if device in (None, "cuda") and torch.cuda.is_available():
+    if torch.cuda.is_available():
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return [device or "cpu"]
 
