@@ -261,25 +261,27 @@ def main() -> None:
     mode.add_argument("--peer", type=Path, metavar="VENV", help="beside clip-retrieval in that environment")
     mode.add_argument("--gpu", action="store_true", help="over the forward pass alone on a GPU, ViT-B-32")
     parser.add_argument("--model", default=f"local-dir:{photograph_shards.MODEL}", help="for --alone")
+    parser.add_argument("--models", nargs="+", default=["mini", "ViT-B-32"], help="for --peer")
     parser.add_argument("--photographs", type=int, default=None, help="how many  [default: all]")
-    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--shards", type=int, default=None, help="[default: 2, with --peer 4]")
     parser.add_argument("--copies", type=int, default=40, help="of each photograph, for --gpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--out", type=Path, default=None, help="where the JSON goes  [default: perf/results]")
     options = parser.parse_args()
+    # Real shards hold 10,000 samples, so few and large ones are nearer to them; the peer's workers need one each.
+    shards = options.shards or (4 if options.peer else 2)
     if options.peer:
         from embed_peer import measure_peer
 
         name = "embed_peer.json"
-        told = measure_peer(
-            options.peer.absolute(), options.shards, options.photographs, options.rounds, options.batch_size
-        )
+        venv = options.peer.absolute()
+        told = measure_peer(venv, options.models, shards, options.photographs, options.rounds, options.batch_size)
     elif options.gpu:
-        name, told = "embed_gpu.json", measure_gpu(options.shards, options.copies, options.rounds)
+        name, told = "embed_gpu.json", measure_gpu(shards, options.copies, options.rounds)
     else:
         name = "embed.json"
-        told = measure_alone(options.model, options.shards, options.photographs, options.rounds, options.batch_size)
+        told = measure_alone(options.model, shards, options.photographs, options.rounds, options.batch_size)
     path = options.out or RESULTS / name
     path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for row in (told["table"]["headings"], *told["table"]["rows"]):
