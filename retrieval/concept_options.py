@@ -19,17 +19,24 @@ concepts_option = click.option(
 )
 
 
-def open_concepts(name_or_path: str) -> ConceptSet:
+def open_concepts(name_or_path: str, template: str | None = None) -> ConceptSet:
     """Load a concept set, and say on stderr what reading it left out or named otherwise.
+
+    A template that is asked for takes the place of those that the file gives to the set and to single concepts.
 
     Raises
     ------
     NotFound, BadInput
-        As `load_concepts`.
+        As `load_concepts` and `templates_from`.
     """
-    from .concepts import load_concepts
+    from dataclasses import replace
+
+    from .concepts import load_concepts, templates_from
 
     loaded = load_concepts(name_or_path)
     for note in loaded.notes:
         click.echo(f"tailwag: {loaded.name}: {note}", err=True)
-    return loaded
+    if template is None:
+        return loaded
+    own = tuple(replace(one, templates=None) for one in loaded)
+    return replace(loaded, concepts=own, templates=templates_from(template))

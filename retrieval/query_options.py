@@ -54,24 +54,18 @@ class ChosenThresholds:
 
 
 def wanted_concepts(
-    concept: str | None, concepts: str | None, template: str | None, images: tuple[str, ...]
+    concept: str | None, concepts: str | None, template: str | None, images: tuple[str, ...] = ()
 ) -> ConceptSet:
     """Make the set that CONCEPT, `--concepts` or `--image` names; pictures together are one concept."""
-    from dataclasses import replace
     from pathlib import Path
 
-    from .concepts import Concept, ConceptSet, query_concepts, templates_from
+    from .concepts import Concept, ConceptSet, query_concepts
 
     if images:
         return ConceptSet("images", (Concept(" + ".join(Path(image).name for image in images)),))
     if concept is not None:
         return query_concepts(concept, template)
-    loaded = open_concepts(concepts or "")
-    if template is None:
-        return loaded
-    # One that is asked for here goes before those that the file gives to the set and to single concepts.
-    own = tuple(replace(one, templates=None) for one in loaded)
-    return replace(loaded, concepts=own, templates=templates_from(template))
+    return open_concepts(concepts or "", template)
 
 
 def choose_thresholds(
@@ -140,7 +134,7 @@ def query_from_options(
     """Make the query that the options of a command ask, and say which names did not meet."""
     from .counting import CountQuery
 
-    wanted = wanted_concepts(concept, concepts, template, ())
+    wanted = wanted_concepts(concept, concepts, template)
     chosen, names = choose_thresholds(corpus, wanted, threshold, thresholds, centre)
     prototypes = make_prototypes(corpus, wanted.select(names), (), False, model, chosen.wish, side)
     report_unmatched(chosen)

@@ -13,7 +13,8 @@ from tailwag.options import database_option, device_option, json_option, query_m
 
 from ...retrieval.centring_option import centre_option
 from ...retrieval.concept_options import concepts_option
-from .threshold_commands import make_prototypes, wanted_concepts
+from ...retrieval.query_options import wanted_concepts
+from .threshold_commands import make_prototypes
 
 if TYPE_CHECKING:
     from ...retrieval.centring_choice import Centre

@@ -216,16 +216,12 @@ def _wanted(concept: str | None, concepts: str | None, template: str | None, syn
     from dataclasses import replace
 
     from ...retrieval.concept_options import open_concepts
-    from ...retrieval.concepts import query_concepts, templates_from
+    from ...retrieval.concepts import query_concepts
 
     if concept is not None:
         asked = query_concepts(concept, template)
         return replace(asked, concepts=tuple(replace(one, synonyms=synonyms) for one in asked))
-    loaded = open_concepts(concepts or "")
-    if template is None:
-        return loaded
-    own = tuple(replace(one, templates=None) for one in loaded)
-    return replace(loaded, concepts=own, templates=templates_from(template))
+    return open_concepts(concepts or "", template)
 
 
 def _thresholds(

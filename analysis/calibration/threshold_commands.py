@@ -13,6 +13,7 @@ from tailwag.options import database_option, device_option, json_option, query_m
 
 from ...retrieval.centring_option import centre_option
 from ...retrieval.concept_options import concepts_option
+from ...retrieval.query_options import wanted_concepts
 
 if TYPE_CHECKING:
     from ...embed.corpus import Corpus
@@ -136,22 +137,6 @@ def _learn(
     with progress("counting", total=len(labelled) * (1 if labelled.absent is None else 2)) as bar:
         shown, absent = labelled.histograms(corpus, prototypes, progress=bar)
     return thresholds_from_labels(rule, wanted.names, shown, absent, **holds_for, labels=labelled.source)
-
-
-def wanted_concepts(concept: str | None, concepts: str | None, template: str | None) -> ConceptSet:
-    """Give the concepts that a command names, with the templates that it asks for."""
-    from dataclasses import replace
-
-    from ...retrieval.concept_options import open_concepts
-    from ...retrieval.concepts import query_concepts, templates_from
-
-    if concept is not None:
-        return query_concepts(concept, template)
-    loaded = open_concepts(concepts or "")
-    if template is None:
-        return loaded
-    own = tuple(replace(one, templates=None) for one in loaded)
-    return replace(loaded, concepts=own, templates=templates_from(template))
 
 
 def make_prototypes(
