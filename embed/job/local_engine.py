@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -183,13 +185,22 @@ class LocalEngine:
 
 def local_devices(device: str | None) -> list[str]:
     """Name the devices that get a worker each: every GPU where none is named and there is one, else the one named."""
+    # Without torch where that can be: in this process it would only take time and memory.
     if device not in (None, "cuda"):
-        return [device]  # without torch, which would only take memory in this process
+        return [device]
+    if device is None and not _may_have_gpu():
+        return ["cpu"]
     import torch
 
     if torch.cuda.is_available():
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return [device or "cpu"]
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch is to be asked: on Linux only where a driver has made its device (NVIDIA, WSL, AMD)."""
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    return sys.platform != "linux" or any(Path(driver).exists() for driver in drivers)
 
 
 def _error(news: list[Any]) -> BaseException:
