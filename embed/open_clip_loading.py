@@ -39,17 +39,21 @@ def keep_freed_memory() -> bool:
     page faults can cost more than the arithmetic; `perf/cpu_encoding.py` measures it. Peak memory stays what the
     largest batches need.
 
+    Threads would still get heaps of their own, of 64 MB, and what is larger would be mapped and unmapped after all. So
+    that threads which run a model keep memory too, all of them share one heap; those that have one already keep it.
+
     Returns
     -------
     bool
         Whether the C library took it; False on one without ``mallopt``, where nothing changes.
     """
-    m_trim_threshold, m_mmap_max = -1, -4  # glibc's malloc.h
+    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8  # glibc's malloc.h
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(m_mmap_max, 0)) and bool(mallopt(m_trim_threshold, 2**31 - 1))
+    asked = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_arena_max, 1))
+    return all(mallopt(parameter, value) for parameter, value in asked)
 
 
 def _import_torchvision() -> None:

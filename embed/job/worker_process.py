@@ -17,6 +17,7 @@ from typing import Any
 
 from tailwag.errors import TailwagError
 
+from ..open_clip_loading import keep_freed_memory
 from .worker_settings import WorkerSettings
 
 _SECONDS_BETWEEN_NEWS = 0.2
@@ -30,6 +31,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
     """
     # Ctrl-C reaches every process of a terminal; the job stops its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()  # before there are threads
     orders: Queue[Any] = Queue()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Orders are taken out of the pipe at once: were it full, the job would wait for this worker, and this for the job.
