@@ -262,6 +262,7 @@ def main() -> None:
     mode.add_argument("--gpu", action="store_true", help="over the forward pass alone on a GPU, ViT-B-32")
     parser.add_argument("--model", default=f"local-dir:{photograph_shards.MODEL}", help="for --alone")
     parser.add_argument("--models", nargs="+", default=["mini", "ViT-B-32"], help="for --peer")
+    parser.add_argument("--peer-workers", type=int, nargs="+", default=[1, 2, 4], help="that the peer tries")
     parser.add_argument("--photographs", type=int, default=None, help="how many  [default: all]")
     parser.add_argument("--shards", type=int, default=None, help="[default: 2, with --peer 4]")
     parser.add_argument("--copies", type=int, default=40, help="of each photograph, for --gpu")
@@ -275,8 +276,17 @@ def main() -> None:
         from embed_peer import measure_peer
 
         name = "embed_peer.json"
-        venv = options.peer.absolute()
-        told = measure_peer(venv, options.models, shards, options.photographs, options.rounds, options.batch_size)
+        path = options.out or RESULTS / name
+        told = measure_peer(
+            options.peer.absolute(),
+            options.models,
+            options.peer_workers,
+            shards,
+            options.photographs,
+            options.rounds,
+            options.batch_size,
+            json.loads(path.read_text("utf-8"))["models"] if path.is_file() else {},
+        )
     elif options.gpu:
         name, told = "embed_gpu.json", measure_gpu(shards, options.copies, options.rounds)
     else:

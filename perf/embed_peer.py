@@ -30,7 +30,6 @@ from whole_command import Watched, watch
 PEER = "clip-retrieval==2.45.0"
 # The same torch for both. One of its requirements imports pkg_resources, which setuptools has given up.
 PINNED = ("torch==2.13.0", "torchvision==0.28.0", "setuptools<70")
-WORKERS = (1, 2, 4)
 WAYS = ("tailwag embed", "clip-retrieval inference")
 
 # In clip-retrieval's environment, and only there:
@@ -203,37 +202,47 @@ class Commands:
 
 
 def measure_peer(
-    venv: Path, which: Sequence[str], shards: int, most: int | None, rounds: int, batch_size: int
+    venv: Path,
+    which: Sequence[str],
+    tried: Sequence[int],
+    shards: int,
+    most: int | None,
+    rounds: int,
+    batch_size: int,
+    known: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measure both commands with some of the models."""
+    """Measure both commands with some of the models; `known` are earlier results, which stay."""
     versions = prepare(venv)
-    measured_on = peers.machine()
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = dict(known)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photographs = photograph_shards.pack(folder / "shards", shards, most)
         commands = Commands(folder, venv, photograph_shards.pattern(folder / "shards", shards), batch_size)
         for model, options in models(folder, venv).items():
             if model in which:
-                results[model] = _measure_model(commands, model, options, photographs, rounds)
-    rows = [row for model, told in results.items() for row in _rows(model, told)]
+                measured_on = peers.machine()
+                results[f"{model}, batches of {batch_size}"] = {
+                    "photographs": photographs,
+                    "shards": shards,
+                    "rounds": rounds,
+                    "machine": measured_on,
+                    "peer_versions": versions,
+                    **_measure_model(commands, model, options, tried, photographs, rounds),
+                    "load_at_the_end": round(os.getloadavg()[0], 2),
+                }
     headings = ["model", "command", "images/s", "once the model is loaded", "core seconds, 1,000 images"]
     headings += ["peak memory", "the same, shared pages once"]
-    return {
-        "photographs": photographs,
-        "shards": shards,
-        "batch_size": batch_size,
-        "rounds": rounds,
-        "peer_versions": versions,
-        "models": results,
-        "machine": measured_on,
-        "load_at_the_end": round(os.getloadavg()[0], 2),
-        "table": {"headings": headings, "rows": rows},
-    }
+    rows = [row for model, told in results.items() for row in _rows(model, told)]
+    return {"models": results, "table": {"headings": headings, "rows": rows}}
 
 
 def _measure_model(
-    commands: Commands, model: str, options: dict[str, list[str]], photographs: int, rounds: int
+    commands: Commands,
+    model: str,
+    options: dict[str, list[str]],
+    workers_tried: Sequence[int],
+    photographs: int,
+    rounds: int,
 ) -> dict[str, Any]:
     found: dict[str, list[Watched]] = {way: [] for way in WAYS}
     tried: dict[int, Watched] = {}
@@ -242,11 +251,11 @@ def _measure_model(
         return _told(model, WAYS[0], commands.tailwag(options[WAYS[0]], name), photographs)
 
     def clip_retrieval(name: str, workers: int, evaluation: bool = True) -> Watched:
-        way = f"{WAYS[1]}, {workers} workers"
+        way = f"{WAYS[1]}, workers: {workers}"
         return _told(model, way, commands.clip_retrieval(options[WAYS[1]], name, workers, evaluation), photographs)
 
     tailwag("ours")  # warms up what is read from the disk
-    for workers in WORKERS:
+    for workers in workers_tried:
         tried[workers] = clip_retrieval(f"theirs-{workers}", workers)
     best = min(tried, key=lambda workers: tried[workers].seconds)
     agreement = commands.cosines("ours", f"theirs-{best}")
@@ -259,7 +268,7 @@ def _measure_model(
         for way, run in ((WAYS[0], tailwag), (WAYS[1], lambda name: clip_retrieval(name, best))):
             found[way].append(run("run"))
             commands.clear("run")
-    for name in ("ours", *(f"theirs-{workers}" for workers in WORKERS)):
+    for name in ("ours", *(f"theirs-{workers}" for workers in workers_tried)):
         commands.clear(name)
     return {
         "workers_tried_images_per_second": {
@@ -268,7 +277,6 @@ def _measure_model(
         "workers": best,
         "cosines": agreement,
         "cosines_in_training_mode": as_it_comes,
-        "photographs": photographs,
         "medians": {way: _medians(each, photographs) for way, each in found.items()},
         "runs": {
             way: [{key: value for key, value in asdict(one).items() if key != "output"} for one in each]
@@ -306,7 +314,7 @@ def _rows(model: str, told: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 model,
-                way if way == WAYS[0] else f"{way}, {told['workers']} workers",
+                way if way == WAYS[0] else f"{way}, workers: {told['workers']}",
                 f"{of['images_per_second']:.1f}",
                 f"{of['images_per_second_once_loaded']:.1f}",
                 f"{of['core_seconds_a_thousand']:.1f} s",
