@@ -82,7 +82,7 @@ def prepare(venv: Path) -> dict[str, str]:
         # As the Makefile does: uv does not read pip's configuration.
         environment = {**os.environ, "UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
         subprocess.run([*uv, "venv", "--python", sys.executable, str(venv)], check=True)
-        install = [*uv, "pip", "install", "--python", str(python), PEER, *PINNED]
+        install = [*uv, "pip", "install", "--compile-bytecode", "--python", str(python), PEER, *PINNED]
         subprocess.run(install, check=True, env=environment)
     ask = (
         "import json, sys; from importlib.metadata import version;"

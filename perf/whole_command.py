@@ -67,6 +67,8 @@ def watch(command: Sequence[str], marker: str, environment: Mapping[str, str] | 
     SystemExit
         When the command fails or never prints the marker; the end of its output says why.
     """
+    # Libraries are loaded as they are where Python may keep what it compiled.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -74,7 +76,7 @@ def watch(command: Sequence[str], marker: str, environment: Mapping[str, str] | 
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, **(environment or {})},
+        env={**kept, **(environment or {})},
         start_new_session=True,  # whatever it starts is found by its session
     )
     lines: list[str] = []
