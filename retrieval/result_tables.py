@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -121,6 +122,11 @@ def result_as_dict(result: CountResult) -> dict[str, Any]:
             for one in result
         ],
     }
+
+
+def without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """Give None for every number that is not known, as JSON can hold it."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
 
 
 def print_json(value: Any) -> None:

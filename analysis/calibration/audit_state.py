@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from tailwag.errors import BadInput, NotFound
 
 from ...retrieval.counting.bins import BINS
-from ...retrieval.result_tables import replaced_when_done
+from ...retrieval.result_tables import replaced_when_done, without_nan
 from .anchored import Recall
 from .audit_session import AskedRow, AuditedConcept, AuditSession
 from .calibrating import CalibratedFrequency
@@ -31,7 +30,7 @@ def save_session(session: AuditSession, path: str | Path) -> None:
     described = {name: getattr(session, name) for name in ("corpus", "corpus_version", "corpus_state", "space", "seed")}
     concepts = [
         {
-            "before": _without_nan(asdict(one.before)),
+            "before": without_nan(asdict(one.before)),
             "recall": asdict(one.recall),
             "prototype": base64.b64encode(one.prototype.astype("<f2").tobytes()).decode(),
             "synonyms": one.synonyms,
@@ -90,10 +89,6 @@ def _concept(read: dict[str, Any]) -> AuditedConcept:
         tuple(AskedRow(*row) for row in read["asked"]),
         read["answers"],
     )
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
 
 
 def _sparse(histogram: np.ndarray) -> list[list[int]]:

@@ -163,9 +163,8 @@ def _as_dict(found: ClosedWorldFrequencies) -> dict[str, Any]:
     from dataclasses import asdict
     from math import isnan
 
-    rows = [asdict(one) for one in found]
-    for row in rows:
-        row.update({name: None for name, value in row.items() if isinstance(value, float) and isnan(value)})
+    from ...retrieval.result_tables import without_nan
+
     return {
         "corpus": found.corpus,
         "corpus_version": found.corpus_version,
@@ -176,7 +175,7 @@ def _as_dict(found: ClosedWorldFrequencies) -> dict[str, Any]:
         "sampled": found.sampled,
         "low_similarity_share": None if isnan(found.low) else found.low,
         "warnings": list(found.warnings),
-        "frequencies": rows,
+        "frequencies": [without_nan(asdict(one)) for one in found],
     }
 
 

@@ -283,15 +283,13 @@ def _tell(done: CalibratedFrequencies, as_json: bool, csv_path: str | None, parq
 def frequencies_as_dict(done: CalibratedFrequencies) -> dict[str, Any]:
     """Give frequencies as what JSON can hold: what they hold for once, then one entry a concept; unknown is null."""
     from dataclasses import asdict
-    from math import isnan
 
-    rows = [asdict(one) for one in done]
+    from ...retrieval.result_tables import without_nan
+
+    rows = [without_nan(asdict(one)) for one in done]
     for row in rows:
         for name in ("rows", "corpus", "corpus_version"):
             del row[name]
-        for name, value in row.items():
-            if isinstance(value, float) and isnan(value):
-                row[name] = None
     return {
         "corpus": done[0].corpus,
         "corpus_version": done[0].corpus_version,
