@@ -28,6 +28,10 @@ from .space import Space
 
 # Lance keeps files of a commit that may be under way for a week; no version is ever as old as this.
 _NO_VERSION = timedelta(days=36_500)
+# What a file is called until Lance has written the whole of it, and gives it its name; another program may be doing so.
+_UNFINISHED = "."
+# Folders of a table.
+_PARTS_OF_A_TABLE = ("data", "_transactions", "_versions")
 # Seconds by which a file system's times may lie behind the clock's.
 _CLOCK_STEP = 2.0
 
@@ -149,10 +153,12 @@ class Committer:
         self._require_here(files)
         try:
             self._ledger.prepare(uuid.uuid4().hex, records, failures, files)
-            self._to_disk(self._ledger.tables, since)
+            for table in self._ledger.tables:
+                self._to_disk(table, since, _PARTS_OF_A_TABLE)
             if fragments:
                 self.corpus.commit_fragments(fragments)
-                self._to_disk([self.corpus.name], since)
+                # The rows' own files are there already (`write_rows`), and those beside them are still being written.
+                self._to_disk(self.corpus.name, since, _PARTS_OF_A_TABLE[1:])
         except OSError as error:
             raise TailwagError(
                 f"corpus {self.corpus.name!r} cannot be written: {first_line(error)}; give the command again once that "
@@ -160,16 +166,19 @@ class Committer:
             ) from error
         self.seconds += time.perf_counter() - start
 
-    def _to_disk(self, tables: Sequence[str], since: float) -> None:
-        """Wait until what tables have gained since a time is on the disk: Lance leaves that to the system."""
+    def _to_disk(self, table: str, since: float, parts: Sequence[str]) -> None:
+        """Wait until what a table has gained since a time is on the disk: Lance leaves that to the system."""
         if not self.corpus.database.is_local:
             return
-        for table in tables:
-            for name in ("data", "_transactions", "_versions"):
-                folder = self.corpus.database.folder / f"{table}.lance" / name
-                with os.scandir(folder) as entries:
-                    new = [Path(entry.path) for entry in entries if entry.stat().st_mtime >= since]
-                bring_to_disk([*new, folder])
+        for part in parts:
+            folder = self.corpus.database.folder / f"{table}.lance" / part
+            with os.scandir(folder) as entries:
+                files = [Path(entry.path) for entry in entries if not entry.name.startswith(_UNFINISHED)]
+            for file in files:
+                with suppress(FileNotFoundError):  # another program cleaned up old versions
+                    if file.stat().st_mtime >= since:
+                        bring_to_disk([file])
+            bring_to_disk([folder])
 
     def _require_here(self, files: Sequence[str]) -> None:
         """Refuse files that a worker on another machine wrote to a folder of its own: the table would lack them."""

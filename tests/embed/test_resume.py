@@ -137,6 +137,17 @@ def test_files_that_nobody_refers_to_are_removed(tmp_path, source, encoder):
     assert len(list(orphan.parent.iterdir())) == len(Corpus.open(tmp_path / "db", "c").fragments())
 
 
+def test_a_file_that_is_still_being_written_does_not_stop_a_commit(tmp_path, source, encoder):
+    """Another worker's file has a passing name until it is whole: listed, and gone before it can be opened."""
+    run(source, tmp_path / "db", encoder)
+    sound_shard(source / "00003.tar", range(2))
+    listed = [folder for table in (tmp_path / "db").glob("*.lance") for folder in table.iterdir() if folder.is_dir()]
+    assert len(listed) >= 9
+    for folder in listed:
+        (folder / ".tmpPqIRbq").symlink_to(folder / "gone")
+    assert run(source, tmp_path / "db", encoder).rows == 2
+
+
 def test_a_shard_that_changed_is_not_taken_for_done(tmp_path, source, encoder):
     run(source, tmp_path / "db", encoder)
     sound_shard(source / "00001.tar", range(9))
