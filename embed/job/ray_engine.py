@@ -131,7 +131,8 @@ class RayEngine:
             starting = [worker for worker in self._running if not worker.is_ready]
             if not waiting and (not starting or groups.is_empty):
                 return
-            asked = {worker.groups[0][1]: worker for worker in waiting} | {worker.ready: worker for worker in starting}
+            # Of several answers Ray gives the first named: who has nothing to do comes first, then who waited longest.
+            asked = {worker.ready: worker for worker in starting} | {worker.groups[0][1]: worker for worker in waiting}
             answered, _ = self._ray.wait(list(asked), num_returns=1)
             outcome = self._hear(asked[answered[0]], groups, answered[0])
             if outcome is not None:
@@ -150,6 +151,8 @@ class RayEngine:
             worker.is_ready = True
             return None
         worker.groups.popleft()
+        self._running.remove(worker)
+        self._running.append(worker)
         return cast("GroupDone", news)
 
     def _replace(self, worker: _Worker, groups: GroupSource, ending: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tailwag.embed.corpus import Corpus
@@ -15,7 +17,7 @@ from tailwag.errors import NotFound
 from ..ray_nodes import ray_nodes
 from .shards import sound_members, write_tar
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -40,15 +42,22 @@ def test_a_cluster_makes_the_rows_that_one_process_makes_though_a_node_dies(tmp_
     made, nodes = cluster
     settings = WorkerSettings(tiny_model, threads=1)
     run_embedding(plan_embedding([str(source)], tmp_path / "alone", "c"), settings.load(), workers=1)
-    killed = []
+    engine, killed = RayEngine(settings), []
+    assert engine.workers == 2
 
     def kill_a_node(*_):
-        if not killed:
+        """Once both workers have groups: one alone may be through with all before the other has loaded its model."""
+        if killed:
+            return
+        ray.wait([worker.ready for worker in engine._running], num_returns=2)
+        if all(worker.is_ready for worker in engine._running):
             killed.append(nodes[0])
             made.remove_node(nodes[0], allow_graceful=False)
+            with pytest.raises(ray.exceptions.RayActorError):  # its worker goes on for a while
+                while True:
+                    ray.get([worker.actor.__ray_ready__.remote() for worker in engine._running])
+                    time.sleep(0.1)
 
-    engine = RayEngine(settings)
-    assert engine.workers == 2
     report = run_job(
         plan_embedding([str(source)], tmp_path / "db", "c"), engine, on_shard=kill_a_node, group_seconds=1e-9
     )
