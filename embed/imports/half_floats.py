@@ -7,6 +7,7 @@ what becomes of rows without a length (`part_rows.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -23,6 +24,7 @@ _HALF, _FLOAT, _SHORT = ir.HalfType(), ir.FloatType(), ir.IntType(16)
 _ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
+@cache
 def converts_halves() -> bool:
     """Has the CPU that numba compiles for an instruction for float16?"""
     settings: Any = config

@@ -35,8 +35,8 @@ from .part_rows import EncodeCaptions, PartRows
 from .parts import Part
 
 CLIP_RETRIEVAL, DATACOMP = "clip-retrieval", "DataComp"
-# Reading and checking one part while another is encoded and written; more only cost memory.
-PARTS_AT_ONCE = 2
+# While one waits for the disk two are read and written; more only cost memory.
+PARTS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -327,11 +327,15 @@ def _read_part(
 
 
 def _told(rows: PartRows, progress: Progress, stop: threading.Event) -> Iterator[Any]:
-    told = 0
-    for batch in rows.batches():
-        if stop.is_set():
-            raise _Stopped
-        yield batch
-        done = rows.rows + len(rows.failures)
-        progress.advance(done - told)
-        told = done
+    """Give a part's batches, each read while the one before is written."""
+    told, batches = 0, rows.batches()
+    with ThreadPoolExecutor(1, thread_name_prefix="tailwag-import-read") as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            if stop.is_set():
+                raise _Stopped
+            done = rows.rows + len(rows.failures)
+            coming = pool.submit(next, batches, None)
+            yield batch
+            progress.advance(done - told)
+            told = done

@@ -65,7 +65,7 @@ class Matrix:
                 block = np.empty((rows, self.dimension), self.dtype)
                 try:
                     if self.member is None:
-                        _fetch_ahead(stream, block.nbytes)
+                        _pass_through(stream, block.nbytes)
                     read = _fill(stream, block)
                 except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                     raise TailwagError(f"{self.title} cannot be read: {error}: fetch it again") from error
@@ -85,10 +85,14 @@ class Matrix:
             yield member
 
 
-def _fetch_ahead(file: IO[bytes], size: int) -> None:
-    """Ask the system to fetch the next bytes, and as many again, while what is there is worked on."""
+def _pass_through(file: IO[bytes], size: int) -> None:
+    """Ask the system to fetch the next bytes, and as many again, and to let go of those before: none is read twice.
+
+    Kept in its cache, they would push out what others need, and every page of it would be a fresh one.
+    """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), file.tell(), 2 * size, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
 
 
 def read_header(path: Path, member: str | None = None) -> Matrix:
