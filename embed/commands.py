@@ -35,7 +35,7 @@ def _batch_size(context: click.Context, parameter: click.Parameter, value: str |
     "--batch-size",
     callback=_batch_size,
     metavar="N|auto",
-    help="Pictures a forward pass; auto tries some sizes first.  [default: auto on a GPU, else 32]",
+    help="Pictures a forward pass; auto tries some sizes first.  [default: auto on a GPU, else 4 to 32]",
 )
 @click.option(
     "--precision",

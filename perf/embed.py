@@ -120,13 +120,15 @@ def machine() -> dict[str, object]:
     return {**told, "more_versions": {name: version(name) for name in PACKAGES}}
 
 
-def measure_alone(model: str, shards: int, most: int | None, rounds: int, batch_size: int) -> dict[str, Any]:
+def measure_alone(
+    model: str, shards: int, most: int | None, copies: int, rounds: int, batch_size: int
+) -> dict[str, Any]:
     """Measure a job over the forward pass alone, on the CPU."""
     measured_on = machine()
     threads = peers.CORES
     encoder = Encoder.load(model, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
-        photographs = photograph_shards.pack(Path(folder) / "shards", shards, most)
+        photographs = photograph_shards.pack(Path(folder) / "shards", shards, most, copies)
         pattern = photograph_shards.pattern(Path(folder) / "shards", shards)
         job(encoder, pattern, threads, batch_size)  # warms up
         alone = [forward(encoder, threads, batch_size)]
@@ -264,14 +266,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mini", "ViT-B-32"], help="for --peer")
     parser.add_argument("--peer-workers", type=int, nargs="+", default=[1, 2, 4], help="that the peer tries")
     parser.add_argument("--photographs", type=int, default=None, help="how many  [default: all]")
-    parser.add_argument("--shards", type=int, default=None, help="[default: 2, with --peer 4]")
-    parser.add_argument("--copies", type=int, default=40, help="of each photograph, for --gpu")
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--copies", type=int, default=None, help="of each photograph  [default: 4, with --gpu 40]")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--out", type=Path, default=None, help="where the JSON goes  [default: perf/results]")
     options = parser.parse_args()
-    # Real shards hold 10,000 samples, so few and large ones are nearer to them; the peer's workers need one each.
-    shards = options.shards or (4 if options.peer else 2)
     if options.peer:
         from embed_peer import measure_peer
 
@@ -281,17 +281,25 @@ def main() -> None:
             options.peer.absolute(),
             options.models,
             options.peer_workers,
-            shards,
+            options.shards,
             options.photographs,
             options.rounds,
             options.batch_size,
             json.loads(path.read_text("utf-8"))["models"] if path.is_file() else {},
         )
     elif options.gpu:
-        name, told = "embed_gpu.json", measure_gpu(shards, options.copies, options.rounds)
+        name, told = "embed_gpu.json", measure_gpu(options.shards, options.copies or 40, options.rounds)
     else:
         name = "embed.json"
-        told = measure_alone(options.model, shards, options.photographs, options.rounds, options.batch_size)
+        # Real shards hold 10,000 samples; what is lost at a job's end should weigh as little here.
+        told = measure_alone(
+            options.model,
+            options.shards,
+            options.photographs,
+            options.copies or 4,
+            options.rounds,
+            options.batch_size,
+        )
     path = options.out or RESULTS / name
     path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for row in (told["table"]["headings"], *told["table"]["rows"]):

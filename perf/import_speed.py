@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -172,7 +171,7 @@ def once(way: str, source: Path, target: Path) -> dict[str, float]:
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,
         "bytes_written": sum(path.stat().st_size for path in files_of(target)),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peers.peak_bytes(),
     }
 
 

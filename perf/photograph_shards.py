@@ -44,7 +44,8 @@ def pack(folder: Path, shards: int, most: int | None = None, copies: int = 1) ->
     taken = samples()
     if most is not None:
         taken = taken[:: max(1, len(taken) // most)][:most]
-    taken *= copies
+    # Each copy begins one photograph later, so that copies of one are dealt to different shards.
+    taken = [sample for copy in range(copies) for sample in taken[copy:] + taken[:copy]]
     folder.mkdir(parents=True)
     for shard in range(shards):
         with tarfile.open(folder / f"{shard:05d}.tar", "w") as tar:

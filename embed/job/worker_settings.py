@@ -17,7 +17,9 @@ from .group_work import GroupWorker
 
 # On a GPU each thread holds a decoded batch: more of them decode no faster than the GPU takes.
 _MOST_THREADS = 16
-_CPU_BATCH = 32
+# A larger batch is hardly quicker on a CPU, and takes memory in proportion: as many pixels as 8 pictures of 224 × 224.
+_CPU_PIXELS = 8 * 224 * 224
+_LEAST_CPU_BATCH, _MOST_CPU_BATCH = 4, 32
 
 DecodeIn = Literal["threads", "processes"]
 
@@ -77,7 +79,8 @@ class WorkerSettings:
     def batch_size_on(self, encoder: Encoder) -> int:
         """Say how many pictures go through the model at once; may try some sizes first."""
         if self.batch_size is None and encoder.device.type != "cuda":
-            return _CPU_BATCH
+            pixels = encoder.preprocessing.height * encoder.preprocessing.width
+            return min(max(_CPU_PIXELS // pixels, _LEAST_CPU_BATCH), _MOST_CPU_BATCH)
         if self.batch_size is None or self.batch_size == "auto":
             return encoder.find_batch_size(self.threads_here())[0]
         return self.batch_size
