@@ -21,7 +21,7 @@ from tailwag.errors import BadInput, NotFound
 from .decoding import IMAGE_SUFFIXES, MAX_FILE_BYTES
 from .failures import Failure, Reason
 from .sources import Found, Sample, Shard, printable, require_printable, walk_files
-from .storage import Location, StorePath
+from .storage import Location, StorePath, size_of
 from .store_sources import REQUESTS_AT_ONCE
 
 # Small enough to commit often, large enough that a commit costs nothing beside the encoding.
@@ -121,7 +121,7 @@ class ImageFolder:
             path = path if path is not None else self.root / file
             if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
                 return Failure(key, shard, Reason.CANNOT_BE_READ, "not a regular file")
-            if (size := _exact_size(path)) > MAX_FILE_BYTES:
+            if (size := size_of(path)) > MAX_FILE_BYTES:
                 return Failure(key, shard, Reason.FILE_TOO_LARGE, f"{size:,} bytes")
             caption = self._captions.get(file) or (text.read_text("utf-8").strip() if text else "")
             caption.encode("utf-8")
@@ -154,15 +154,10 @@ def _is_file(path: Location) -> bool:
     return path.is_file() if isinstance(path, StorePath) else os.path.isfile(path)  # noqa: PTH113 (long names)
 
 
-def _exact_size(path: Location) -> int:
-    known = path.size if isinstance(path, StorePath) else None
-    return path.stat().st_size if known is None else known
-
-
 def _size(path: Location) -> int:
     """Give a file's size; 0 for what cannot be looked at, which is told where it is read."""
     try:
-        return _exact_size(path)
+        return size_of(path)
     except (OSError, ValueError, NotFound):
         return 0
 

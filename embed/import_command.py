@@ -43,13 +43,14 @@ def import_vectors(
     """Take in vectors that exist already, without a GPU.
 
     FOLDER holds clip-retrieval's output (img_emb/, text_emb/, metadata/), LAION-400M's release in the same layout, or
-    DataComp's metadata (.npz and .parquet side by side). The files do not say which model made them: name it, and some
-    captions are encoded anew and compared. Pairs without a sound vector are listed in CORPUS.failures. The same command
-    again goes on where it was stopped.
+    DataComp's metadata (.npz and .parquet side by side), here or as a prefix on an object store. The files do not say
+    which model made them: name it, and some captions are encoded anew and compared. Pairs without a sound vector are
+    listed in CORPUS.failures. The same command again goes on where it was stopped.
 
     \b
     Example:
       tailwag import laion400m --corpus laion400m --model ViT-B-32-quickgelu --pretrained openai
+      tailwag import s3://ours/laion400m --corpus laion400m --model ViT-B-32-quickgelu --pretrained openai
       tailwag import small/metadata --corpus small --vectors l14 --model ViT-L-14-quickgelu --pretrained openai
     """
     import json

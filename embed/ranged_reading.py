@@ -6,9 +6,10 @@ Not here: the requests and their retries (`storage.py`).
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
+from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 if TYPE_CHECKING:
     from .storage import StorePath
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 # Large enough that a request's latency is small beside its transfer, small enough that a file costs 32 MB of memory.
 BLOCK_BYTES = 8 << 20
 BLOCKS_AHEAD = 2
+# Of one file, however many streams it is read in.
+_MOST_REQUESTS = 8
+
+# Where a stretch of a file begins and ends, in bytes.
+Range = tuple[int, int]
 
 
-def open_ranged(path: StorePath, block_bytes: int = BLOCK_BYTES) -> BinaryIO:
+def open_ranged(
+    path: StorePath, block_bytes: int = BLOCK_BYTES, streams: Sequence[Sequence[Range]] | None = None
+) -> BinaryIO:
     """Open a file whose size is known.
 
     Parameters
@@ -26,24 +34,42 @@ def open_ranged(path: StorePath, block_bytes: int = BLOCK_BYTES) -> BinaryIO:
     path
         The file.
     block_bytes
-        Bytes a request.
+        Bytes a request, at most.
+    streams
+        What is read front to back, though perhaps by turns: each stream's ranges, in order. Of each the next blocks are
+        fetched ahead, and nothing beyond it; what lies in none is asked for as it is read. None for the whole file.
 
     Returns
     -------
     BinaryIO
-        Buffered and seekable. Reading raises what `StorePath.read_bytes` raises, so a file that breaks off is never
-        taken for one that ends.
+        Buffered and seekable; of each stream at most `BLOCKS_AHEAD` + 1 blocks are in memory. Reading raises what
+        `StorePath.read_bytes` raises, so a file that breaks off is never taken for one that ends.
     """
-    return cast(BinaryIO, io.BufferedReader(_RangedFile(path, block_bytes), 64 << 10))
+    assert path.size is not None
+    streams = [[(0, path.size)]] if streams is None else streams
+    return cast(BinaryIO, io.BufferedReader(_RangedFile(path, block_bytes, streams), 64 << 10))
+
+
+class _Block(NamedTuple):
+    """One request's bytes, and its place in its stream."""
+
+    start: int
+    end: int
+    stream: int
+    number: int
 
 
 class _RangedFile(io.RawIOBase):
-    def __init__(self, path: StorePath, block_bytes: int) -> None:
+    def __init__(self, path: StorePath, block_bytes: int, streams: Sequence[Sequence[Range]]) -> None:
         assert path.size is not None
-        self._path, self._size, self._block_bytes = path, path.size, block_bytes
+        self._path, self._size = path, path.size
         self._position = 0
-        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(BLOCKS_AHEAD + 1, thread_name_prefix="ranged-reading")
+        self._streams = [_cut(number, ranges, block_bytes) for number, ranges in enumerate(streams)]
+        self._in_order = sorted(block for stream in self._streams for block in stream)
+        self._starts = [block.start for block in self._in_order]
+        self._blocks: dict[_Block, Future[bytes]] = {}
+        requests = min((BLOCKS_AHEAD + 1) * len(streams), _MOST_REQUESTS)
+        self._pool = ThreadPoolExecutor(requests, thread_name_prefix="ranged-reading")
 
     def readable(self) -> bool:
         return True
@@ -64,26 +90,37 @@ class _RangedFile(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if self._position >= self._size:
             return 0
-        number, begin = divmod(self._position, self._block_bytes)
-        piece = self._block(number)[begin : begin + len(buffer)]
+        place = bisect_right(self._starts, self._position)
+        block = self._in_order[place - 1] if place else None
+        if block is not None and self._position < block.end:
+            begin = self._position - block.start
+            piece = memoryview(self._fetched(block))[begin : begin + len(buffer)]
+        else:
+            limit = self._starts[place] if place < len(self._starts) else self._size
+            piece = self._path.read_bytes(self._position, min(self._position + len(buffer), limit))
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
 
-    def _block(self, number: int) -> bytes:
-        last = (self._size - 1) // self._block_bytes
-        wanted = range(number, min(number + BLOCKS_AHEAD, last) + 1)
-        for other in [other for other in self._blocks if other not in wanted]:
+    def _fetched(self, block: _Block) -> bytes:
+        wanted = self._streams[block.stream][block.number : block.number + BLOCKS_AHEAD + 1]
+        for other in [other for other in self._blocks if other.stream == block.stream and other not in wanted]:
             self._blocks.pop(other).cancel()
         for other in wanted:
             if other not in self._blocks:
-                start = other * self._block_bytes
-                end = min(start + self._block_bytes, self._size)
-                self._blocks[other] = self._pool.submit(self._path.read_bytes, start, end)
-        return self._blocks[number].result()
+                self._blocks[other] = self._pool.submit(self._path.read_bytes, other.start, other.end)
+        return self._blocks[block].result()
 
     def close(self) -> None:
         if not self.closed:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._blocks.clear()
         super().close()
+
+
+def _cut(stream: int, ranges: Sequence[Range], block_bytes: int) -> list[_Block]:
+    """Cut a stream's ranges into blocks."""
+    limits = [
+        (start, min(start + block_bytes, end)) for first, end in ranges for start in range(first, end, block_bytes)
+    ]
+    return [_Block(*limit, stream, number) for number, limit in enumerate(limits)]

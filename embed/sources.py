@@ -21,11 +21,9 @@ from tailwag.errors import BadInput, NotFound, TailwagError
 from .braces import GLOB_CHARACTERS, expand_braces
 from .decoding import IMAGE_SUFFIXES
 from .failures import Failure
-from .storage import Location, StorePath, is_remote
+from .storage import Location, StorePath, is_remote, read_ends, size_of
 from .store_requests import StoreDown
 from .store_sources import REQUESTS_AT_ONCE, find_on_store
-
-_END_BYTES = 64 << 10  # of each end of a file, by which it is recognised
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,9 @@ class Shard:
         if not self.is_tar:
             # As os.fsencode, and taking the halves of characters that JSON can hold as well.
             return hashlib.sha256("\n".join(self.files).encode("utf-8", "surrogatepass")).hexdigest()
-        if isinstance(self.location, StorePath):
-            return _fingerprint_on_store(self.location)
-        with self.location.open("rb") as file:
-            first = file.read(_END_BYTES)
-            file.seek(max(0, self.size - _END_BYTES))
-            return _digest_of_ends(self.size, first, file.read(_END_BYTES))
+        ends = read_ends(self.location)
+        digest = hashlib.sha256(str(ends.size).encode() + ends.first + ends.last).hexdigest()
+        return f"{digest} {ends.etag}".rstrip()
 
     def is_same_as(self, fingerprint: str) -> bool:
         """Say whether this is the shard of an earlier fingerprint.
@@ -112,20 +107,6 @@ class Shard:
         if tag and isinstance(self.location, StorePath) and self.location.etag == tag:
             return True
         return self.fingerprint().partition(" ")[0] == digest
-
-
-def _fingerprint_on_store(location: StorePath) -> str:
-    now = location.look()
-    if now is None or now.size is None:
-        raise NotFound(f"{location} is not there any more")
-    size = now.size
-    ranges = [(0, min(size, _END_BYTES)), (max(0, size - _END_BYTES), size)]
-    ends = [now.read_bytes(*limits) if size else b"" for limits in ranges]
-    return f"{_digest_of_ends(size, *ends)} {now.etag}".rstrip()
-
-
-def _digest_of_ends(size: int, first: bytes, last: bytes) -> str:
-    return hashlib.sha256(str(size).encode() + first + last).hexdigest()
 
 
 def printable(text: str) -> str:
@@ -322,8 +303,7 @@ def _table_shards(paths: Sequence[Location]) -> list[Shard]:
 
 
 def _tar_shard(name: str, path: Location) -> Shard:
-    known = path.size if isinstance(path, StorePath) else None
-    return Shard(name, path, path.stat().st_size if known is None else known, expected=_expected_samples(path))
+    return Shard(name, path, size_of(path), expected=_expected_samples(path))
 
 
 def _expected_samples(tar: Location) -> int | None:

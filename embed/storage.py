@@ -6,15 +6,19 @@ tables, which Lance reads and writes itself (`database.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from tailwag.errors import BadInput, NotFound
 
 from .store_requests import WEB, file_system, request, require_no_credentials
+
+_END_BYTES = 64 << 10  # of each end of a file, by which it is recognised
+_HEAD_BYTES = 4 << 10  # more than headers of matrices have
 
 
 class _Status(NamedTuple):
@@ -81,6 +85,14 @@ class StorePath:
         """Name a neighbour."""
         return self.parent / name
 
+    def with_suffix(self, suffix: str) -> StorePath:
+        """Name the neighbour that differs in its last suffix."""
+        return self.with_name(self.stem + suffix)
+
+    def relative_to(self, prefix: StorePath) -> PurePosixPath:
+        """Give the way here from a prefix that it lies below."""
+        return PurePosixPath(self.address).relative_to(prefix.address)
+
     def look(self) -> StorePath | None:
         """Ask the store for size and tag now; None when there is no such file.
 
@@ -112,7 +124,7 @@ class StorePath:
         """Say whether there is such a file."""
         return self.look() is not None
 
-    def is_prefix(self) -> bool:
+    def is_dir(self) -> bool:
         """Say whether files lie below it; never for a web server, which does not tell."""
         if self.protocol in WEB:
             return False
@@ -122,7 +134,7 @@ class StorePath:
             return False
 
     def files(self) -> list[StorePath]:
-        """List the files below a prefix, sorted, with their sizes.
+        """List the files at any depth below a prefix, sorted, with their sizes.
 
         Raises
         ------
@@ -134,13 +146,17 @@ class StorePath:
         self._require_listing()
         return self._listed(_ask(self, "find", withdirs=False, detail=True).values())
 
-    def neighbours(self) -> list[StorePath]:
+    def iterdir(self) -> Iterator[StorePath]:
         """List the files that lie directly in this prefix, sorted, with their sizes; none where it does not exist."""
         self._require_listing()
         try:
-            return self._listed(_ask(self, "ls", detail=True))
+            yield from self._listed(_ask(self, "ls", detail=True))
         except NotFound:
-            return []
+            return
+
+    def rglob(self, pattern: str) -> Iterator[StorePath]:
+        """List the files at any depth below this prefix whose names match a pattern, sorted, with their sizes."""
+        yield from (file for file in self.files() if fnmatchcase(file.name, pattern))
 
     def folders(self) -> list[str]:
         """Name what looks like a folder directly in this prefix, sorted; none where it does not exist.
@@ -189,10 +205,20 @@ class StorePath:
         from .ranged_reading import open_ranged
 
         assert mode == "rb"
+        return open_ranged(self.known())
+
+    def known(self) -> StorePath:
+        """Give the file with its size, asking the store where nobody has looked.
+
+        Raises
+        ------
+        NotFound
+            When it is not there.
+        """
         known = self if self.size is not None else self.look()
         if known is None:
             raise NotFound(f"{self} is not there any more")
-        return open_ranged(known)
+        return known
 
     def _listed(self, found: Any) -> list[StorePath]:
         files = [entry for entry in found if entry["type"] == "file" and not entry["name"].endswith("/")]
@@ -214,6 +240,61 @@ class StorePath:
 
 
 Location = Path | StorePath
+
+
+def size_of(path: Location) -> int:
+    """Give a file's size in bytes: on a store as it was listed, if it was."""
+    known = path.size if isinstance(path, StorePath) else None
+    return path.stat().st_size if known is None else known
+
+
+class Ends(NamedTuple):
+    """By what a file is recognised: its size, its first and last bytes, and on a store the tag for its content."""
+
+    size: int
+    first: bytes
+    last: bytes
+    etag: str = ""
+
+
+def read_ends(path: Location) -> Ends:
+    """Read a file's ends, as they are now.
+
+    Raises
+    ------
+    OSError, NotFound
+        When it is not there.
+    StoreFailure
+        When the store refuses, or does not answer.
+    """
+    if isinstance(path, Path):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            first = file.read(_END_BYTES)
+            file.seek(max(0, size - _END_BYTES))
+            return Ends(size, first, file.read(_END_BYTES))
+    now = path.look()
+    if now is None or now.size is None:
+        raise NotFound(f"{path} is not there any more")
+    size = now.size
+    first, last = (
+        now.read_bytes(*limits) if size else b""
+        for limits in ((0, min(size, _END_BYTES)), (max(0, size - _END_BYTES), size))
+    )
+    return Ends(size, first, last, now.etag)
+
+
+def open_ends(path: Location) -> BinaryIO:
+    """Open a file of which little more than its beginning and its end is read: on a store nothing else is fetched."""
+    from .ranged_reading import open_ranged
+
+    if isinstance(path, Path):
+        return path.open("rb")
+    known = path.known()
+    assert known.size is not None
+    head, tail = min(known.size, _HEAD_BYTES), max(0, known.size - _END_BYTES)
+    pieces = [[(0, head)], [(tail, known.size)]] if head < tail else [[(0, known.size)]]
+    return open_ranged(known, streams=pieces)
 
 
 def is_remote(text: str | Path) -> bool:

@@ -83,7 +83,7 @@ def find_on_store(source: str) -> StoreSources:
     for one, seen in zip(explicit, _look_at_all(explicit), strict=True):
         if seen is not None:
             found.tars.append(seen)
-        elif one.is_prefix():
+        elif one.is_dir():
             found._add_prefix(one)
         else:
             found.missing.append(one)
@@ -104,7 +104,7 @@ def _look_at_all(paths: Sequence[StorePath]) -> list[StorePath | None]:
     listed: dict[StorePath, StorePath] = {}
     for folder, members in of_folder.items():
         if len(members) >= _LIST_FROM:
-            listed |= {file: file for file in folder.neighbours()}
+            listed |= {file: file for file in folder.iterdir()}
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         large = {folder for folder, members in of_folder.items() if len(members) >= _LIST_FROM}
         return list(pool.map(lambda path: listed.get(path) if path.parent in large else path.look(), paths))

@@ -7,23 +7,23 @@ some writers pad with zeros. Mirrors also call the folders ``images/`` and ``tex
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from tailwag.errors import BadInput
 
+from ..storage import Location
 from .matrices import read_header
-from .parts import Part, check_parts, refuse
+from .parts import Part, open_parts, refuse
 
 _IMAGES, _TEXTS, _METADATA = ("img_emb", "images"), ("text_emb", "texts"), ("metadata",)
 _NUMBERED = re.compile(r"(?:.*\D)?(\d+)")
 
 
-def is_clip_retrieval(root: Path) -> bool:
+def is_clip_retrieval(root: Location) -> bool:
     """Say whether a folder is laid out as clip-retrieval's output."""
     return any((root / name).is_dir() for name in (*_IMAGES, *_TEXTS)) and (root / "metadata").is_dir()
 
 
-def find_parts(root: Path, name: str) -> list[Part]:
+def find_parts(root: Location, name: str) -> list[Part]:
     """Pair the files of an output folder by number, in the order of the numbers; numbers may have gaps.
 
     Parameters
@@ -44,36 +44,34 @@ def find_parts(root: Path, name: str) -> list[Part]:
     metadata = _numbered(root, _METADATA, ".parquet") or {}
     texts = _numbered(root, _TEXTS, ".npy")
     kinds = {"img_emb": images, "metadata": metadata} | ({"text_emb": texts} if texts is not None else {})
-    faults, parts = [], []
+    faults, paired = [], []
     for number in sorted(set().union(*kinds.values())):
         absent = [kind for kind, files in kinds.items() if number not in files]
         if absent:
             present = next(files[number] for files in kinds.values() if number in files)
             faults.append(f"{present} has no partner {' and no '.join(f'{kind} {number}' for kind in absent)}")
-            continue
-        try:
-            image = read_header(images[number])
-            text = read_header(texts[number]) if texts is not None else None
-        except BadInput as error:
-            faults.append(str(error))
-            continue
-        parts.append(Part(f"{name}/{number}", image, text, metadata[number]))
-    if not parts and not faults:
+        else:
+            paired.append(number)
+    if not paired and not faults:
         raise BadInput(f"{root} holds no img_emb_N.npy: it is no finished output of clip-retrieval")
-    check_parts(parts, faults)
-    return parts
+
+    def opened(number: int) -> Part:
+        text = read_header(texts[number]) if texts is not None else None
+        return Part(f"{name}/{number}", read_header(images[number]), text, metadata[number])
+
+    return open_parts(paired, opened, faults)
 
 
-def _numbered(root: Path, folders: tuple[str, ...], suffix: str) -> dict[int, Path] | None:
+def _numbered(root: Location, folders: tuple[str, ...], suffix: str) -> dict[int, Location] | None:
     """Give a folder's files by the number that their names end in; None where there is no such folder."""
     there = [root / folder for folder in folders if (root / folder).is_dir()]
     if not there:
         return None
     if len(there) > 1:
         raise BadInput(f"{there[0]} and {there[1]} both hold vectors of one side: leave one of them there")
-    found: dict[int, Path] = {}
+    found: dict[int, Location] = {}
     faults = []
-    for path in sorted(there[0].iterdir()):
+    for path in sorted(there[0].iterdir(), key=str):
         if path.suffix != suffix or path.name.startswith("."):
             continue
         match = _NUMBERED.fullmatch(path.stem)

@@ -14,6 +14,8 @@ import numpy as np
 from tailwag.errors import BadInput, TailwagError
 
 from ..database import first_line
+from ..ranged_reading import Range, open_ranged
+from ..storage import Location, open_ends
 
 # The first that is there is taken; letters' case does not matter.
 _NAMES = {
@@ -26,6 +28,9 @@ _NAMES = {
     "label": ("label_name", "label", "cls"),
 }
 _NUMBERS = ("width", "height")
+# Columns are read by turns, and of each up to three blocks of a store's file are in memory.
+_BLOCK_BYTES = 2 << 20
+_BUFFER_BYTES = 256 << 10
 
 
 class Columns:
@@ -34,12 +39,14 @@ class Columns:
     Parameters
     ----------
     path
-        The file.
+        The file, here or on a store.
 
     Raises
     ------
     BadInput
         When it has no column of keys.
+    StoreFailure
+        When the store refuses, or does not answer; reading raises it too.
 
     Attributes
     ----------
@@ -47,11 +54,9 @@ class Columns:
         The file's own name of each corpus column that it has.
     """
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
+    def __init__(self, path: Location) -> None:
         self.path = path
-        self._file = pq.ParquetFile(path, pre_buffer=False)
+        self._file = _open(path)
         there = {name.lower(): name for name in reversed(self._file.schema_arrow.names)}
         self.found = {
             ours: there[next(name for name in names if name in there)]
@@ -63,6 +68,10 @@ class Columns:
                 f"{path} has no column of keys ({', '.join(_NAMES['key'])}), only {', '.join(there.values())}: "
                 "its rows could not be named"
             )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close(force=True)
 
     def keys(self) -> Any:
         """Read all keys: a `pyarrow.Array` of strings, null where there is none."""
@@ -144,6 +153,30 @@ class Columns:
         except pa.ArrowInvalid:
             return column.cast(pa.binary())
         return text
+
+
+def _open(path: Location) -> Any:
+    """Open a parquet file; of one on a store the columns that are read are fetched ahead, block by block."""
+    import pyarrow.parquet as pq
+
+    if isinstance(path, Path):
+        return pq.ParquetFile(path, pre_buffer=False)
+    path = path.known()
+    with open_ends(path) as ends:
+        metadata = pq.read_metadata(ends)
+    file = open_ranged(path, _BLOCK_BYTES, _chunks_of_columns(metadata))
+    return pq.ParquetFile(file, metadata=metadata, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def _chunks_of_columns(metadata: Any) -> list[list[Range]]:
+    """Say where each column's pages lie, row group by row group."""
+    streams: list[list[Range]] = [[] for _ in range(metadata.num_columns)]
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for number, stream in enumerate(streams):
+            chunk = group.column(number)
+            start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+            stream.append((start, start + chunk.total_compressed_size))
+    return streams
 
 
 def first_of_each(keys: Any) -> np.ndarray:

@@ -30,6 +30,9 @@ from ..ledger import Ledger, ShardRecord
 from ..open_clip_loading import keep_freed_memory
 from ..sources import require_printable
 from ..space import Space
+from ..storage import Location, locate
+from ..store_requests import WEB, StoreDown
+from ..store_sources import REQUESTS_AT_ONCE
 from . import clip_retrieval, datacomp
 from .part_rows import EncodeCaptions, PartRows
 from .parts import Part
@@ -99,12 +102,12 @@ class ImportReport:
 def plan_import(
     sources: Sequence[str | Path], database: Database | str | Path, corpus: str, *, vectors: str | None = None
 ) -> ImportPlan:
-    """Find the parts in some folders, check that their files fit together, and which the corpus does not hold yet.
+    """Find the parts in some folders, whether their files fit together, and which the corpus does not hold yet.
 
     Parameters
     ----------
     sources
-        Folders, laid out as clip-retrieval, LAION-400M or DataComp do; all in the same way.
+        Folders, or prefixes on a store, laid out as clip-retrieval, LAION-400M or DataComp do; all in the same way.
     database, corpus
         Where the rows go. The corpus need not exist.
     vectors
@@ -115,15 +118,16 @@ def plan_import(
     NotFound
         When a folder does not exist.
     BadInput
-        When files have no partners or do not fit, are cut or changed since they were imported; names them.
+        When files have no partners or do not fit, are cut or changed since they were imported; names them. Also for a
+        web server, which lists nothing.
+    StoreFailure
+        When a store refuses, or does not answer.
     """
     database = database if isinstance(database, Database) else Database(database)
     found: dict[str, list[Part]] = {}
     layouts = set()
     for source in sources:
-        root = Path(os.path.abspath(source))  # noqa: PTH100 (links stay links)
-        if not root.is_dir():
-            raise NotFound(f"{source} is no folder on this machine: name the folder that holds the vectors")
+        root = _root(source)
         require_printable(root)
         if root.name in found:
             raise BadInput(f"two sources are called {root.name!r}, which their keys begin with: rename one")
@@ -134,7 +138,9 @@ def plan_import(
     parts = [part for listed in found.values() for part in listed]
     _check_same(parts)
     records = Ledger(database, corpus).records()
-    rest = tuple(part for part in parts if not _is_done(part, records.get(part.name)))
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:  # each may ask a store for the ends of its files
+        done = list(pool.map(lambda part: _is_done(part, records.get(part.name)), parts))
+    rest = tuple(part for part, is_done in zip(parts, done, strict=True) if not is_done)
     layout = layouts.pop()
     return ImportPlan(
         database,
@@ -217,7 +223,22 @@ def run_import(
     return report
 
 
-def _find(root: Path, vectors: str | None) -> tuple[str, list[Part]]:
+def _root(source: str | Path) -> Location:
+    """Turn a source into a folder that is there, here or on a store."""
+    root = locate(source)
+    if isinstance(root, Path):
+        root = Path(os.path.abspath(root))  # noqa: PTH100 (links stay links)
+        if not root.is_dir():
+            raise NotFound(f"{source} is no folder on this machine: name the folder that holds the vectors")
+        return root
+    if root.protocol in WEB:
+        raise BadInput(f"{root}: a web server does not list its files: copy them to a folder or an object store")
+    if not root.is_dir():
+        raise NotFound(f"no files lie below {root}: name the prefix that holds the vectors")
+    return root
+
+
+def _find(root: Location, vectors: str | None) -> tuple[str, list[Part]]:
     if clip_retrieval.is_clip_retrieval(root):
         if vectors is not None:
             raise BadInput(f"{root} holds one model's vectors, as clip-retrieval writes them: leave --vectors out")
@@ -251,7 +272,7 @@ def _check_same(parts: Sequence[Part]) -> None:
 def _is_done(part: Part, record: ShardRecord | None) -> bool:
     if record is None:
         return False
-    if part.fingerprint() != record.fingerprint:
+    if not part.is_same_as(record.fingerprint):
         files = ", ".join(str(file) for file in part.files)
         raise BadInput(
             f"part {part.name!r} was imported from {record.location} ({record.size:,} bytes), and {files} "
@@ -297,13 +318,16 @@ def _read_part(
 ) -> _Read:
     start = time.perf_counter()
     fingerprint = part.fingerprint()
+    if part.tags and not fingerprint.endswith(f" {part.tags}"):
+        raise _changed(part, "after they were listed")
     rows = PartRows(part, corpus.schema, any_length=any_length, encode_captions=encode_captions)
-    fragments = write_rows(corpus.database.table_uri(corpus.name), corpus.schema, _told(rows, progress, stop))
-    if part.fingerprint() != fingerprint:
-        raise TailwagError(
-            f"{', '.join(str(file) for file in part.files)} were changed while they were read, and nothing of them "
-            "was written: give the command again"
-        )
+    try:
+        fragments = write_rows(corpus.database.table_uri(corpus.name), corpus.schema, _told(rows, progress, stop))
+    except TailwagError as error:
+        if not isinstance(error, StoreDown):  # what was found wrong may be that another file came in between
+            _require_unchanged(part, fingerprint)
+        raise
+    _require_unchanged(part, fingerprint)
     if rows.rows + len(rows.failures) != part.rows:  # the promise of every corpus
         raise TailwagError(
             f"part {part.name!r} has {part.rows:,} rows, of which came {rows.rows:,} and {len(rows.failures):,} "
@@ -324,6 +348,21 @@ def _read_part(
         finished=datetime.now(UTC),
     )
     return fragments, record, rows.failures
+
+
+def _require_unchanged(part: Part, fingerprint: str) -> None:
+    """Refuse a part whose files are no longer those of a fingerprint, or no longer there."""
+    try:
+        now = part.fingerprint()
+    except (FileNotFoundError, NotFound):
+        now = ""
+    if now != fingerprint:
+        raise _changed(part, "while they were read")
+
+
+def _changed(part: Part, when: str) -> TailwagError:
+    files = ", ".join(str(file) for file in part.files)
+    return TailwagError(f"{files} were changed {when}, and nothing of them was written: give the command again")
 
 
 def _told(rows: PartRows, progress: Progress, stop: threading.Event) -> Iterator[Any]:

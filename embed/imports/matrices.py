@@ -18,6 +18,8 @@ import numpy as np
 
 from tailwag.errors import BadInput, TailwagError
 
+from ..storage import Location, open_ends, size_of
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -26,7 +28,7 @@ class Matrix:
     Attributes
     ----------
     path
-        The .npy or .npz file.
+        The .npy or .npz file, here or on a store.
     member
         The array's name in a .npz; None for a .npy.
     rows, dimension
@@ -35,7 +37,7 @@ class Matrix:
         float16, float32 or float64, in either byte order.
     """
 
-    path: Path
+    path: Location
     member: str | None
     rows: int
     dimension: int
@@ -50,13 +52,15 @@ class Matrix:
     def reader(self) -> Iterator[Callable[[int], np.ndarray]]:
         """Open the matrix; the function that comes gives the next n rows as (n, dimension) of `dtype`.
 
-        Blocks are copies in memory of their own, so that no more of the file than they is held. At the end of a .npz
-        its checksum has been compared.
+        Blocks are copies in memory of their own, so that no more of the file than they is held; of one on a store also
+        what is fetched ahead. At the end of a .npz its checksum has been compared.
 
         Raises
         ------
         TailwagError
             While reading: when the file ends early, cannot be read, or fails its checksum.
+        StoreFailure
+            When the store refuses, or does not answer.
         """
         with self._stream() as stream:
             _header(stream, self.title)
@@ -64,7 +68,7 @@ class Matrix:
             def following(rows: int) -> np.ndarray:
                 block = np.empty((rows, self.dimension), self.dtype)
                 try:
-                    if self.member is None:
+                    if self.member is None and isinstance(self.path, Path):
                         _pass_through(stream, block.nbytes)
                     read = _fill(stream, block)
                 except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -77,12 +81,12 @@ class Matrix:
 
     @contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:
-        if self.member is None:
-            with self.path.open("rb") as file:
+        with self.path.open("rb") as file:
+            if self.member is None:
                 yield file
-            return
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as member:
-            yield member
+                return
+            with zipfile.ZipFile(file) as archive, archive.open(f"{self.member}.npy") as member:
+                yield member
 
 
 def _pass_through(file: IO[bytes], size: int) -> None:
@@ -95,7 +99,7 @@ def _pass_through(file: IO[bytes], size: int) -> None:
         os.posix_fadvise(file.fileno(), 0, file.tell(), os.POSIX_FADV_DONTNEED)
 
 
-def read_header(path: Path, member: str | None = None) -> Matrix:
+def read_header(path: Location, member: str | None = None) -> Matrix:
     """Read what a matrix says of itself, and compare it with the file's size.
 
     Parameters
@@ -110,23 +114,25 @@ def read_header(path: Path, member: str | None = None) -> Matrix:
     BadInput
         For a file that cannot be read, is cut or is no such file, and for an array that is no matrix of floating-point
         numbers, row by row; names the file.
+    StoreFailure
+        When a store refuses, or does not answer.
     """
     title = f"{path}" + (f"[{member}]" if member is not None else "")
     try:
-        if member is None:
-            size = path.stat().st_size
-            with path.open("rb") as file:
+        with open_ends(path) as file:
+            if member is None:
+                size = size_of(path)
                 shape, by_columns, dtype = _header(file, title)
                 header = file.tell()
-        else:
-            with zipfile.ZipFile(path) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
-                if member not in names:
-                    raise BadInput(f"{path} holds no array {member!r}, only {', '.join(names) or 'nothing'}")
-                size = archive.getinfo(f"{member}.npy").file_size
-                with archive.open(f"{member}.npy") as file:
-                    shape, by_columns, dtype = _header(file, title)
-                    header = file.tell()
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    names = [name.removesuffix(".npy") for name in archive.namelist()]
+                    if member not in names:
+                        raise BadInput(f"{path} holds no array {member!r}, only {', '.join(names) or 'nothing'}")
+                    size = archive.getinfo(f"{member}.npy").file_size
+                    with archive.open(f"{member}.npy") as array:
+                        shape, by_columns, dtype = _header(array, title)
+                        header = array.tell()
     except zipfile.BadZipFile as error:
         raise BadInput(f"{path} is cut or no .npz archive ({error}): fetch it again") from error
     except OSError as error:

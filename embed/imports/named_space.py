@@ -6,6 +6,7 @@ itself (`../space.py`).
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,8 @@ def check_captions(part: Part, encoder: Any) -> float:
         When it is below `LEAST_COSINE`: the vectors are another model's, or captions and vectors are shifted.
     """
     assert part.text is not None
-    said = next(Columns(part.metadata).blocks(16 * CHECKED_CAPTIONS), None)
+    with closing(Columns(part.metadata)) as columns:
+        said = next(columns.blocks(16 * CHECKED_CAPTIONS), None)
     if said is None:
         return float("nan")
     captions = said["caption"].to_pylist()

@@ -6,7 +6,7 @@ Not here: writing them (`job.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,10 @@ class PartRows:
         BadInput
             When most of the first vectors of a part that should be of unit length are not.
         """
-        columns = Columns(self._part.metadata)
-        keys, unnamed, repeated = self._keys(columns)
         start = 0
         with ExitStack() as stack:
+            columns = stack.enter_context(closing(Columns(self._part.metadata)))
+            keys, unnamed, repeated = self._keys(columns)
             image = stack.enter_context(self._part.image.reader())
             text = stack.enter_context(self._part.text.reader()) if self._part.text is not None else None
             for said in columns.blocks(BLOCK_ROWS):

@@ -6,15 +6,18 @@ Pairing them is each layout's own work (`clip_retrieval.py`, `datacomp.py`); her
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 from tailwag.errors import BadInput
 
+from ..storage import Location, StorePath, open_ends, read_ends, size_of
+from ..store_sources import REQUESTS_AT_ONCE
 from .matrices import Matrix
 
-_ENDS = 64 << 10  # bytes at either end of a file by which it is recognised
+Members = TypeVar("Members")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Part:
     name: str
     image: Matrix
     text: Matrix | None
-    metadata: Path
+    metadata: Location
 
     @property
     def rows(self) -> int:
@@ -44,7 +47,7 @@ class Part:
         return self.image.rows
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         """Its files, each once."""
         matrices = [self.image] + ([self.text] if self.text is not None else [])
         return tuple(dict.fromkeys([*(matrix.path for matrix in matrices), self.metadata]))
@@ -52,49 +55,65 @@ class Part:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        return sum(file.stat().st_size for file in self.files)
+        return sum(size_of(file) for file in self.files)
+
+    @property
+    def tags(self) -> str:
+        """A store's tags for the contents of its files, as they were listed; empty where a file has none."""
+        return _joined([file.etag if isinstance(file, StorePath) else "" for file in self.files])
 
     def fingerprint(self) -> str:
-        """Recognise the part again: a digest of its files' sizes and of both ends of each."""
+        """Recognise the part again: a digest of its files' sizes and of both ends of each.
+
+        On a store the digest is the same, and the store's tags for the contents follow it after a blank.
+        """
+        ends = [read_ends(path) for path in self.files]
         digest = hashlib.sha256()
-        for path in self.files:
-            size = path.stat().st_size
-            digest.update(f"{size} ".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(_ENDS))
-                file.seek(max(0, size - _ENDS))
-                digest.update(file.read(_ENDS))
-        return digest.hexdigest()
+        for each in ends:
+            digest.update(f"{each.size} ".encode() + each.first + each.last)
+        return f"{digest.hexdigest()} {_joined([each.etag for each in ends])}".rstrip()
+
+    def is_same_as(self, fingerprint: str) -> bool:
+        """Say whether this is the part of an earlier fingerprint; as for shards, equal tags spare reading anything."""
+        digest, _, tags = fingerprint.partition(" ")
+        return (tags != "" and self.tags == tags) or self.fingerprint().partition(" ")[0] == digest
 
 
-def check_parts(parts: Sequence[Part], faults: Iterable[str] = ()) -> None:
-    """Refuse parts whose files do not fit together, before anything is written; all of them are looked at.
+def _joined(tags: Sequence[str]) -> str:
+    return ",".join(tags) if all(tags) else ""
+
+
+def open_parts(
+    paired: Collection[Members], open_part: Callable[[Members], Part], faults: Sequence[str] = ()
+) -> list[Part]:
+    """Make parts of what was paired, and refuse them before anything is written where files do not fit together.
 
     Parameters
     ----------
-    parts
-        What was paired.
+    paired
+        The members of each part, in order.
+    open_part
+        Makes one part, and raises `BadInput` where it cannot; called for several at a time.
     faults
         What was found wrong before.
 
     Raises
     ------
     BadInput
-        Naming the files: other numbers of rows, other dimensions, a parquet that cannot be read.
+        Naming the files: one that cannot be read, other numbers of rows, other dimensions. All are looked at first.
     """
-    found = list(faults)
-    for part in parts:
+
+    def opened(members: Members) -> tuple[Part | None, str]:
         try:
-            rows = parquet_rows(part.metadata)
+            part = open_part(members)
+            return part, _misfit(part)
         except BadInput as error:
-            found.append(str(error))
-            continue
-        counted = {f"{part.image.title}": part.image.rows, f"{part.metadata}": rows}
-        if part.text is not None:
-            counted[part.text.title] = part.text.rows
-        if len(set(counted.values())) > 1:
-            listed = ", ".join(f"{title} has {count:,}" for title, count in counted.items())
-            found.append(f"their rows do not pair: {listed}")
+            return None, str(error)
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:  # each asks a store a few times
+        outcomes = list(pool.map(opened, paired))
+    found = [*faults, *(fault for _, fault in outcomes if fault)]
+    parts = [part for part, _ in outcomes if part is not None]
     matrices = [matrix for part in parts for matrix in (part.image, part.text) if matrix is not None]
     other = [matrix for matrix in matrices if matrix.dimension != matrices[0].dimension]
     if other:
@@ -104,6 +123,17 @@ def check_parts(parts: Sequence[Part], faults: Iterable[str] = ()) -> None:
             f"{other[0].title} {other[0].dimension}{more}"
         )
     refuse(found)
+    return parts
+
+
+def _misfit(part: Part) -> str:
+    """Say which of a part's files have other numbers of rows; nothing where all have one."""
+    counted = {part.image.title: part.image.rows, f"{part.metadata}": parquet_rows(part.metadata)}
+    if part.text is not None:
+        counted[part.text.title] = part.text.rows
+    if len(set(counted.values())) == 1:
+        return ""
+    return f"their rows do not pair: {', '.join(f'{title} has {count:,}' for title, count in counted.items())}"
 
 
 def refuse(faults: Sequence[str]) -> None:
@@ -119,7 +149,7 @@ def refuse(faults: Sequence[str]) -> None:
         raise BadInput("; ".join(faults[:3]) + more)
 
 
-def parquet_rows(path: Path) -> int:
+def parquet_rows(path: Location) -> int:
     """Give how many rows a parquet file says it has.
 
     Raises
@@ -131,7 +161,8 @@ def parquet_rows(path: Path) -> int:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_metadata(path).num_rows
+        with open_ends(path) as file:
+            return pq.read_metadata(file).num_rows
     except (OSError, pa.ArrowException) as error:
         message = str(error).strip().splitlines()[0]
         raise BadInput(f"{path} cannot be read as parquet ({message[:150]}): fetch it again") from error
