@@ -7,7 +7,7 @@ What cannot change a caption is left out, and the ids of a word are remembered. 
 from __future__ import annotations
 
 import re
-from array import array
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -147,12 +147,12 @@ class _WordIds(dict[str, bytes]):
         self._pieces = tokenizer.pat.findall
         self._bytes: dict[int, str] = tokenizer.byte_encoder
         self._ranks: dict[tuple[str, str], int] = tokenizer.bpe_ranks
-        self._ids: dict[str, int] = tokenizer.encoder
+        self._ids = {symbol: number.to_bytes(2, sys.byteorder) for symbol, number in tokenizer.encoder.items()}
         self._special = frozenset(tokenizer.decoder[number] for number in tokenizer.all_special_ids)
 
     def __missing__(self, word: str) -> bytes:
-        pieces: list[str] = self._pieces(word)
         # A piece cut out and asked for alone is one piece again: the pattern looks at nothing around it.
+        pieces: list[str] = [word] if word.isascii() and word.isalpha() else self._pieces(word)
         made = self._merged(word) if pieces == [word] else b"".join([self[piece] for piece in pieces])
         if len(word) <= _LONGEST_WORD:
             if len(self) >= _MOST_WORDS:
@@ -163,19 +163,18 @@ class _WordIds(dict[str, bytes]):
     def _merged(self, piece: str) -> bytes:
         """Byte-pair encoding (Sennrich et al. 2016) of a piece: in each round the pair of least rank, all of it."""
         symbols = [self._bytes[byte] for byte in piece.encode()]
-        if "".join(symbols) in self._special:
-            return array("H", [self._ids["".join(symbols)]]).tobytes()
+        if piece[0] == "<" and "".join(symbols) in self._special:
+            return self._ids["".join(symbols)]
         symbols[-1] += "</w>"
         ranks = self._ranks
-        while len(symbols) > 1:
-            found = [ranks.get(pair, _NEVER) for pair in pairwise(symbols)]
-            least = min(found)
-            if least == _NEVER:
-                break
-            merged, place = [], 0
-            while place < len(symbols):
-                pair = place < len(found) and found[place] == least
-                merged.append(symbols[place] + symbols[place + 1] if pair else symbols[place])
-                place += 2 if pair else 1
-            symbols = merged
-        return array("H", [self._ids[symbol] for symbol in symbols]).tobytes()
+        found = [ranks.get(pair, _NEVER) for pair in pairwise(symbols)]
+        while found and (least := min(found)) < _NEVER:
+            while least in found:  # from the left; no pair that a merge makes is this one again
+                at = found.index(least)
+                symbols[at] += symbols.pop(at + 1)
+                del found[at]
+                if at:
+                    found[at - 1] = ranks.get((symbols[at - 1], symbols[at]), _NEVER)
+                if at < len(found):
+                    found[at] = ranks.get((symbols[at], symbols[at + 1]), _NEVER)
+        return b"".join([self._ids[symbol] for symbol in symbols])
