@@ -8,11 +8,12 @@ import sys
 import tarfile
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from html.entities import html5
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tailwag.embed import tokenizing
@@ -126,6 +127,16 @@ def test_what_is_taken_as_it_is_cleaning_leaves(tokenizer):
     assert checked > len(beyond) + len(several) + 2 * 96 * 95
 
 
+def test_no_entity_is_taken_as_it_is(tokenizer):
+    """Every name of HTML 5, as it is and in capitals, and numbers, with and without the semicolon."""
+    names = {f"&{name}" for name in html5} | {f"&{name.upper()}" for name in html5}
+    names |= {f"&#{mark}{number}{end}" for mark in ("", "x", "X") for number in (39, 233) for end in (";", "")}
+    for name, around in product(names, ("", " ")):
+        text = f"a{around}{name}{around}b"
+        assert lowered_as_is(text) is None or lowered_as_is(text) == tokenizer.clean_fn(text)
+    assert lowered_as_is("a & b &") == tokenizer.clean_fn("a & b &")
+
+
 def test_every_character_that_is_taken_is_tried_at_loading():
     plain = [one for one in EVERY[:128] if lowered_as_is(one) is not None]
     assert set("".join(text for text in PROBES if lowered_as_is(text) is not None)) >= set(ALONE + plain)
@@ -175,6 +186,23 @@ def test_threads_may_tokenize_at_once(tokenizer, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         for ids, _ in pool.map(small, [texts] * 40):
             assert np.array_equal(ids, expected)
+
+
+symbols = st.text("ab", min_size=1, max_size=3)
+pairs = st.tuples(symbols, st.tuples(symbols, st.sampled_from(["", "</w>"])).map("".join))
+
+
+@given(st.lists(pairs, unique=True, max_size=12), st.lists(st.text("ab", min_size=1, max_size=11), max_size=4))
+@example([("ab", "a"), ("a", "b")], ["ababa"])
+@settings(max_examples=500, deadline=None)
+def test_pairs_are_merged_as_open_clip_merges_them(tokenizer, merges, words):
+    """Merges made up: with CLIP's own it hardly matters that all pairs of one kind are merged before another is."""
+    other = copy.copy(tokenizer)
+    letters = ["".join(word) for size in range(1, 12) for word in product("ab", repeat=size)]
+    other.bpe_ranks = {pair: rank for rank, pair in enumerate(merges)}
+    other.encoder = {symbol: number for number, symbol in enumerate([*letters, *(word + "</w>" for word in letters)])}
+    other.cache = {}
+    assert QuickTokenizer(other).encode(" ".join(words)) == other.encode(" ".join(words))
 
 
 def test_no_text_and_the_empty_one(quick, tokenizer):
