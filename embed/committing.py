@@ -7,7 +7,6 @@ A batch happens in one commit of the corpus's table; whatever is killed before l
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 import warnings
@@ -94,6 +93,8 @@ class Committer:
         self.seconds = 0.0
         self._ledger = Ledger(corpus.database, corpus.name)
         self._lock = lock
+        self._is_in_doubt = False
+        self._on_disk: dict[Path, set[str]] = {}
 
     def settle(self) -> list[str]:
         """Take away what an interrupted job left: its records, its failures, its files.
@@ -125,8 +126,13 @@ class Committer:
         return asked_again(lambda: self.corpus.remove_unreferenced(_NO_VERSION))
 
     def tidy(self) -> None:
-        """Delete orphans at a job's end, if that can be done; else the next job does it."""
-        with suppress(OSError, TailwagError):
+        """Delete orphans at a job's end, if that can be done; else the next job does it.
+
+        Nothing is deleted where a commit was broken off: a store may still be about to make it.
+        """
+        if self._is_in_doubt:
+            return
+        with suppress(OSError, ValueError, TailwagError):
             self.remove_orphans()
 
     def commit(self, fragments: Sequence[str], records: Sequence[ShardRecord], failures: Sequence[Failure]) -> None:
@@ -156,7 +162,11 @@ class Committer:
             for table in self._ledger.tables:
                 self._to_disk(table, since, _PARTS_OF_A_TABLE)
             if fragments:
+                if self._lock is not None:
+                    self._lock.require_held()  # writing the records may have taken long
+                self._is_in_doubt = True
                 self.corpus.commit_fragments(fragments)
+                self._is_in_doubt = False
                 # The rows' own files are there already (`write_rows`), and those beside them are still being written.
                 self._to_disk(self.corpus.name, since, _PARTS_OF_A_TABLE[1:])
         except OSError as error:
@@ -167,17 +177,21 @@ class Committer:
         self.seconds += time.perf_counter() - start
 
     def _to_disk(self, table: str, since: float, parts: Sequence[str]) -> None:
-        """Wait until what a table has gained since a time is on the disk: Lance leaves that to the system."""
+        """Wait until what a table has gained since a time is on the disk: Lance leaves that to the system.
+
+        Lance never writes a second file of one name, so that each is looked at once.
+        """
         if not self.corpus.database.is_local:
             return
         for part in parts:
             folder = self.corpus.database.folder / f"{table}.lance" / part
-            with os.scandir(folder) as entries:
-                files = [Path(entry.path) for entry in entries if not entry.name.startswith(_UNFINISHED)]
-            for file in files:
+            known = self._on_disk.setdefault(folder, set())
+            names = {path.name for path in folder.iterdir() if not path.name.startswith(_UNFINISHED)} - known
+            for name in names:
                 with suppress(FileNotFoundError):  # another program cleaned up old versions
-                    if file.stat().st_mtime >= since:
-                        bring_to_disk([file])
+                    if (folder / name).stat().st_mtime >= since:
+                        bring_to_disk([folder / name])
+            known |= names
             bring_to_disk([folder])
 
     def _require_here(self, files: Sequence[str]) -> None:

@@ -10,8 +10,9 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -211,14 +212,19 @@ def run_import(
             progress=progress or NoProgress(),
         )
         keep_freed_memory()  # blocks of several megabytes come and go: handing each back costs as much as filling it
-        for fragments, record, failures in _in_order(rest, read, 1 if encode_captions is not None else PARTS_AT_ONCE):
-            committer.commit(fragments, [record], failures)
-            report.parts += 1
-            report.samples += record.samples
-            report.rows += record.rows
-            report.reasons.update(failure.reason.value for failure in failures)
-            if on_part is not None:
-                on_part(record)
+        at_once = 1 if encode_captions is not None else PARTS_AT_ONCE
+        try:
+            with closing(_in_order(rest, read, at_once)) as parts:  # left, nobody writes any more
+                for fragments, record, failures in parts:
+                    committer.commit(fragments, [record], failures)
+                    report.parts += 1
+                    report.samples += record.samples
+                    report.rows += record.rows
+                    report.reasons.update(failure.reason.value for failure in failures)
+                    if on_part is not None:
+                        on_part(record)
+        finally:
+            committer.tidy()
     report.seconds = time.perf_counter() - start
     return report
 
@@ -289,7 +295,7 @@ class _Stopped(Exception):
 _Read = tuple[list[str], ShardRecord, list[Failure]]
 
 
-def _in_order(parts: Sequence[Part], read: Callable[..., _Read], at_once: int) -> Iterator[_Read]:
+def _in_order(parts: Sequence[Part], read: Callable[..., _Read], at_once: int) -> Generator[_Read]:
     """Read parts, some at once, and give what comes of them in their order; a fault stops them all."""
     stop = threading.Event()
     with ThreadPoolExecutor(at_once, thread_name_prefix="tailwag-import") as pool:

@@ -6,6 +6,7 @@ Not here: which files belong together (`clip_retrieval.py`, `datacomp.py`), what
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ import numpy as np
 from tailwag.errors import BadInput, TailwagError
 
 from ..storage import Location, open_ends, size_of
+
+# numpy reads a header with `ast`, which fails now and then where several threads use it at once (before Python 3.12).
+_HEADERS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ def _header(stream: IO[bytes], title: str) -> tuple[tuple[int, ...], bool, np.dt
     try:
         version = npy.read_magic(stream)
         read: Any = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        return read(stream)
+        with _HEADERS:
+            return read(stream)
     except (ValueError, EOFError, zlib.error) as error:
         raise BadInput(f"{title} is no numpy array ({str(error).splitlines()[0]}): fetch it again") from error
 

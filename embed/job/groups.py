@@ -130,6 +130,7 @@ class GroupSource:
             self._again.append(Group((shard,), attempt + 1))
         else:
             self.left[shard.name] = reason
+            self._samples_out -= self._expected.pop(shard.name, 0)
 
     def _is_reached(self) -> bool:
         return self._limit is not None and self._samples_done + self._samples_out >= self._limit

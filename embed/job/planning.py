@@ -109,7 +109,9 @@ def plan_embedding(
                 "with the same keys: rename one, or embed it into another corpus"
             )
         folders[folder.root] = folder
-        rest.extend(folder.shards(_folder_keys(database, corpus, parts), len(parts)))
+        # Behind the last that is done: of parts that were under way at once, an earlier one may not be.
+        first = max((int(part.shard.rpartition("#")[2]) for part in parts), default=-1) + 1
+        rest.extend(folder.shards(_folder_keys(database, corpus, parts), first))
         named.update(part.shard for part in parts)
         done += len(parts)
     if not rest and not done:
@@ -123,7 +125,8 @@ def plan_retry(
 ) -> EmbeddingPlan:
     """Find the shards of which something failed, to be read again without what became rows.
 
-    All failures of such a shard are tried again, and what the shard gives now takes their place in the list.
+    All failures of such a shard are tried again, and what the shard gives now takes their place in the list. The keys
+    of such shards' rows are held in memory.
 
     Parameters
     ----------
@@ -148,6 +151,7 @@ def plan_retry(
         failed.setdefault(failure["shard"], []).append(failure["key"])
         if not reasons or failure["reason"] in reasons:
             chosen.add(failure["shard"])
+    rows = _keys_of(opened, chosen)
     shards = []
     for name, record in ledger.records().items():
         if name not in chosen:
@@ -157,19 +161,23 @@ def plan_retry(
                 f"part {name!r} was imported from {record.location}: nothing but other files would mend its failures; "
                 "delete the corpus and import them"
             )
-        rows = frozenset(opened.keys("shard = '" + name.replace("'", "''") + "'"))
         location = named[name].location if name in named else locate(record.location)
         if record.is_tar:
             if not location.is_file():
                 raise NotFound(f"shard {name!r} is not at {location} any more: name its folder as a SOURCE")
-            shard = replace(tar_shards([location])[0], name=name, skip=rows, expected=len(failed[name]))
+            shard = replace(tar_shards([location])[0], name=name, skip=rows[name], expected=len(failed[name]))
         else:
             prefix = f"{_folder_of(record)}/"
             files = tuple(key.removeprefix(prefix) for key in failed[name])
-            shard = Shard(name, location, 0, files, len(files), rows)
+            shard = Shard(name, location, 0, files, len(files), rows[name])
         shards.append(shard)
     names = frozenset(shard.name for shard in shards)
     return EmbeddingPlan(database, corpus, tuple(shards), 0, (), 0, ShardReader(), again=names)
+
+
+def is_as_planned(shard: Shard, record: ShardRecord | None) -> bool:
+    """Say whether a shard that is to be read again has the rows that were to be passed over, and no others since."""
+    return record is not None and record.rows == len(shard.skip)
 
 
 def is_done(shard: Shard, record: ShardRecord | None) -> bool:
@@ -192,6 +200,20 @@ def is_done(shard: Shard, record: ShardRecord | None) -> bool:
 
 def _folder_of(record: ShardRecord) -> str | None:
     return None if record.is_tar else record.shard.rpartition("#")[0]
+
+
+def _keys_of(corpus: Corpus, shards: Collection[str]) -> dict[str, frozenset[str]]:
+    """Give the keys of the rows of some shards, in one pass over the corpus."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(sorted(shards), pa.string())
+    found: dict[str, set[str]] = {name: set() for name in shards}
+    for names, keys in zip(corpus.text_pieces("shard"), corpus.text_pieces("key"), strict=True):
+        chosen = pc.is_in(names, wanted)
+        for name, key in zip(names.filter(chosen).to_pylist(), keys.filter(chosen).to_pylist(), strict=True):
+            found[name].add(key)
+    return {name: frozenset(keys) for name, keys in found.items()}
 
 
 def _folder_keys(database: Database, corpus: str, parts: Sequence[ShardRecord]) -> set[str]:

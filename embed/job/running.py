@@ -22,10 +22,11 @@ from ..encoder import Encoder
 from ..failures import Failure
 from ..ledger import JobRecord, Ledger, ShardRecord
 from ..reading import ShardReader
+from ..sources import Shard
 from ..space import Space
 from .group_work import GroupWorker
 from .groups import TARGET_SECONDS, GroupDone, GroupSource
-from .planning import EmbeddingPlan, is_done
+from .planning import EmbeddingPlan, is_as_planned, is_done
 from .report import EmbeddingReport, IncompleteJob
 
 OnShard = Callable[[ShardRecord, Sequence[Failure]], None]
@@ -185,9 +186,7 @@ def run_job(
             on_ready()
         # Another job may have done some since the plan was made.
         records = Ledger(plan.database, plan.corpus).records()
-        shards = [
-            shard for shard in plan.shards if shard.name in plan.again or not is_done(shard, records.get(shard.name))
-        ]
+        shards = [shard for shard in plan.shards if _is_to_do(plan, shard, records.get(shard.name))]
         groups = GroupSource(shards, engine.workers, plan.limit, group_seconds)
         table_uri = plan.database.table_uri(plan.corpus)
         known = {shard.name: len(shard.skip) for shard in shards}
@@ -208,12 +207,16 @@ def run_job(
             report.write_seconds = committer.seconds
             report.seconds = time.perf_counter() - start
             # What ended the job is what is told, even where these fail for the same reason.
-            with suppress(OSError, TailwagError):
+            with suppress(OSError, ValueError, TailwagError):
                 _write_down(plan, engine, report, started)
             committer.tidy()
     if report.left:
         raise IncompleteJob(report)
     return report
+
+
+def _is_to_do(plan: EmbeddingPlan, shard: Shard, record: ShardRecord | None) -> bool:
+    return is_as_planned(shard, record) if shard.name in plan.again else not is_done(shard, record)
 
 
 def _write_down(plan: EmbeddingPlan, engine: Engine, report: EmbeddingReport, started: datetime) -> None:

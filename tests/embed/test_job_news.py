@@ -70,6 +70,19 @@ def test_groups_grow_to_what_a_worker_does_in_the_time_asked_for():
     assert len(source.next().shards) == 10
 
 
+def test_a_shard_that_is_finally_left_does_not_count_towards_a_limit():
+    source = GroupSource(shards(9), workers=1, limit=30)
+    groups = [source.next() for _ in range(3)]
+    assert source.next() is None
+    for group in groups:
+        source.done(done(group, 1, left=["s001"]))
+    again = source.next()
+    assert [shard.name for shard in again.shards] == ["s001"]
+    source.done(done(again, 1, left=["s001"]))
+    assert [shard.name for shard in source.next().shards] == ["s003"]
+    assert source.next() is None
+
+
 def test_groups_shrink_towards_the_end_so_that_workers_finish_together():
     source = GroupSource(shards(41), workers=2, target_seconds=1000)
     source.done(done(source.next(), seconds=1))

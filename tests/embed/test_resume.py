@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,6 +204,43 @@ def test_a_folders_last_part_is_read_again_when_the_job_died_before_its_record(t
     report = run(folder, tmp_path / "db", encoder)
     assert (report.undone, report.rows) == (["pets#00000"], 5)
     assert len(Corpus.open(tmp_path / "db", "c")) == 5
+
+
+def test_a_folder_goes_on_though_a_part_in_the_middle_was_not_done(tmp_path, encoder, monkeypatch):
+    """Of parts that are under way at once a later one may be committed first."""
+    monkeypatch.setattr("tailwag.embed.image_folders.FILES_PER_SHARD", 2)
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.jpg").write_bytes(picture(number))
+    plan = plan_embedding([str(folder)], tmp_path / "db", "c")
+    assert [shard.name for shard in plan.shards] == ["pets#00000", "pets#00001", "pets#00002"]
+    run_embedding(replace(plan, shards=(plan.shards[0], plan.shards[2])), encoder)
+    assert run(folder, tmp_path / "db", encoder).rows == 2
+    assert len(set(Corpus.open(tmp_path / "db", "c").column("key").to_pylist())) == 6
+
+
+@pytest.mark.parametrize("commits", [False, True])
+def test_files_of_a_commit_that_was_broken_off_are_left_for_the_next_job(
+    tmp_path, source, encoder, monkeypatch, commits
+):
+    """A store may make the commit after all; the next job sees whether it did."""
+    true_commit = Corpus.commit_fragments
+
+    def broken_off(self, fragments):
+        if commits:
+            true_commit(self, fragments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Corpus, "commit_fragments", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, tmp_path / "db", encoder)
+    data = tmp_path / "db" / "c.lance" / "data"
+    assert len(list(data.iterdir())) == 1
+    assert run(source, tmp_path / "db", encoder).rows == (8 if commits else 12)
+    assert len(list(data.iterdir())) == len(Corpus.open(tmp_path / "db", "c").fragments())
+    assert len(Corpus.open(tmp_path / "db", "c")) == 12
 
 
 def test_rows_without_a_record_are_never_removed_by_a_command_that_would_not_read_them_again(tmp_path, source, encoder):

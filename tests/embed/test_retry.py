@@ -130,3 +130,16 @@ def test_a_shard_that_has_gone_must_be_named_anew(tmp_path, encoder):
         retry(tmp_path / "db", encoder)
     report = retry(tmp_path / "db", encoder, sources=[str(tmp_path / "elsewhere" / "set")])
     assert (report.rows, report.failures) == (0, 1)
+
+
+def test_a_retry_that_was_planned_before_another_one_was_done_adds_nothing_twice(tmp_path, encoder):
+    tar = write_tar(tmp_path / "set" / "00000.tar", sound_members(range(8)))
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[: len(whole) // 2])
+    embed(tmp_path / "set", tmp_path / "db", encoder)
+    tar.write_bytes(whole)
+    plan = plan_retry((), tmp_path / "db", "c")
+    retry(tmp_path / "db", encoder)
+    assert run_embedding(plan, encoder).samples == 0
+    rows, failures = state(tmp_path / "db")
+    assert len(rows) == 8 and not failures
