@@ -1,26 +1,32 @@
 """Putting a corpus's many small fragments together, within bounds of disk, and dropping versions that nobody needs.
 
 A job that grows a corpus shard by shard leaves thousands of fragments, and each costs a scan a little. Rows keep their
-order, so that counts and positions stay; only the version is new.
+order within what is put together, and it follows what was left as it is: Lance numbers fragments and orders them by
+number. So counts stay, and positions where every fragment is put together; the version is new.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from tailwag.errors import BadInput, TailwagError
 from tailwag.progress import NoProgress, Progress
 
-from .committing import only_job
+from .committing import Committer, only_job
 from .corpus import Corpus
 from .database import first_line
 from .ledger import Ledger
+from .locking import Lock
 
 TARGET_ROWS = 1_000_000
 # Left free beside what is rewritten: for the manifest, and for whoever else writes to the disk meanwhile.
 _MARGIN_BYTES = 64 << 20
+# Rewritten between two commits, at least: a fragment of a million rows of the usual vectors is as large.
+_STEP_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def compact(
     Parameters
     ----------
     corpus
-        At its newest version; nobody else may be writing to it.
+        Moved to its newest version first; nobody else may be writing to it.
     target_rows
         Rows that a fragment should have.
     most_bytes
@@ -75,17 +81,19 @@ def compact(
     BadInput
         When the disk has not as much free as would be rewritten; nothing was done then.
     TailwagError
-        When another job writes to the corpus, or nothing can be written.
+        When another job writes to the corpus or takes it over, or nothing can be written. What was committed until
+        then stays, and the same call goes on from there.
     """
     progress = progress or NoProgress()
-    with only_job(corpus.database, corpus.name):
+    with only_job(corpus.database, corpus.name) as lock:
+        corpus.move_to_newest()  # a job may have ended since it was opened
         before = len(corpus.fragments())
         tasks, chosen = corpus.compaction_tasks(target_rows), []
         size = 0
         for task, task_bytes in tasks:
             if most_bytes is not None and size + task_bytes > most_bytes:
                 break
-            chosen.append(task)
+            chosen.append((task, task_bytes))
             size += task_bytes
         if tasks and not chosen:
             raise BadInput(
@@ -96,13 +104,40 @@ def compact(
         removed = 0
         try:
             if chosen:
+                _require_held(lock)
                 Ledger(corpus.database, corpus.name).forget_files(corpus)
-                corpus.compact(chosen, progress)
+                _put_together(corpus, chosen, lock, progress)
             if drop_old_versions:
+                _require_held(lock)  # what another job is about to commit looks like a file that nobody needs
                 removed = corpus.remove_unreferenced(timedelta(0))
         except OSError as error:
-            raise TailwagError(f"corpus {corpus.name!r} cannot be compacted: {first_line(error)}") from error
+            raise TailwagError(
+                f"corpus {corpus.name!r} cannot be compacted: {first_line(error)}; what was put together before stays"
+            ) from error
         return Compacted(before, len(corpus.fragments()), size, removed, len(chosen) == len(tasks))
+
+
+def _put_together(corpus: Corpus, tasks: Sequence[tuple[Any, int]], lock: Lock | None, progress: Progress) -> None:
+    """Do tasks, each with its bytes, and commit after every `_STEP_BYTES`, so that little is lost with the process."""
+    rewritten, size = [], 0
+    try:
+        for number, (task, task_bytes) in enumerate(tasks):
+            rewritten.append(corpus.rewrite(task))
+            size += task_bytes
+            progress.advance(len(task.fragments))
+            if size >= _STEP_BYTES or number == len(tasks) - 1:
+                _require_held(lock)
+                corpus.commit_rewritten(rewritten)
+                rewritten, size = [], 0
+    except BaseException:
+        # What was written and not committed would fill the disk until the next job; never deleted without the lock.
+        Committer(corpus, lock).tidy()
+        raise
+
+
+def _require_held(lock: Lock | None) -> None:
+    if lock is not None:
+        lock.require_held()
 
 
 def _require_space(corpus: Corpus, size: int) -> None:

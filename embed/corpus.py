@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tailwag.errors import BadInput, NotFound, TailwagError
-from tailwag.progress import Progress
+from tailwag.errors import BadInput, Caution, NotFound, TailwagError
 
 from .database import METADATA_SPACE, Database, check_corpus_name, first_line
 from .scanning import DEFAULT_BLOCK_ROWS, Ahead, Block, Fragment, RowMask, read_blocks
@@ -99,15 +99,17 @@ class Corpus:
         ------
         BadInput
             When the name is not usable or is taken.
+        TailwagError
+            When it cannot be made.
         """
-        import lance
-
         database = database if isinstance(database, Database) else Database(database)
         check_corpus_name(name)
-        if database.has_table(name):
-            raise BadInput(f"corpus {name!r} exists already in {database.uri}: take another name, or add rows to it")
-        schema = corpus_schema(space)
-        dataset = lance.write_dataset(schema.empty_table(), database.table_uri(name), schema=schema)
+        try:
+            dataset = database.make_table(name, corpus_schema(space))
+        except BadInput as error:
+            raise BadInput(
+                f"corpus {name!r} exists already in {database.uri}: take another name, or add rows to it"
+            ) from error
         return cls(database, name, dataset)
 
     def __len__(self) -> int:
@@ -351,15 +353,19 @@ class Corpus:
             for task in tasks
         ]
 
-    def compact(self, tasks: Sequence[Any], progress: Progress) -> None:
-        """Do some of `compaction_tasks` and commit them together; moves this corpus to the version that made."""
+    def rewrite(self, task: Any) -> Any:
+        """Do one of `compaction_tasks`, of this or an earlier version; it shows once committed."""
+        return task.execute(self._dataset)
+
+    def commit_rewritten(self, rewritten: Sequence[Any]) -> None:
+        """Put what `rewrite` gave in the old fragments' place; moves this corpus to the version that made."""
         from lance.optimize import Compaction
 
-        rewritten = []
-        for task in tasks:
-            rewritten.append(task.execute(self._dataset))
-            progress.advance(len(task.fragments))
-        Compaction.commit(self._dataset, rewritten)
+        Compaction.commit(self._dataset, list(rewritten))
+
+    def move_to_newest(self) -> None:
+        """Move this corpus to its newest version, which another process may have made."""
+        self._dataset = Corpus.open(self.database, self.name)._dataset
 
     def versions(self) -> list[tuple[int, datetime, tuple[str, ...]]]:
         """Give the versions there are, the oldest first: number, when it was made, tags."""
@@ -399,10 +405,22 @@ class Corpus:
         """Delete versions older than that, and every data file that no version refers to; give the bytes removed.
 
         Only for the one writer: a file that another is about to commit looks the same.
+
+        Warns
+        -----
+        Caution
+            When files could not be deleted.
         """
         stats = self._dataset.cleanup_old_versions(
             older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
         )
+        if failed := stats.failed_deletes:
+            warnings.warn(
+                f"{failed:,} file{'s' if failed > 1 else ''} of corpus {self.name!r} that nothing refers to could not be "
+                "deleted: the next job tries again",
+                Caution,
+                stacklevel=2,
+            )
         return stats.bytes_removed
 
 

@@ -26,9 +26,10 @@ def compact(
 ) -> None:
     """Put the small fragments of CORPUS together, so that reading it takes less time.
 
-    Rows stay in their order and counts as they are; the corpus comes to a new version. The replaced fragments stay on
-    the disk, for the versions that have them, until --drop-old-versions deletes versions: those without a tag (`tailwag
-    tag`) but the newest.
+    Counts stay as they are; the corpus comes to a new version, and rows that are put together may come to lie behind
+    others. It commits as it goes, so that a command that was stopped goes on where it was. The replaced fragments stay
+    on the disk, for the versions that have them, until --drop-old-versions deletes versions: those without a tag
+    (`tailwag tag`) but the newest.
 
     \b
     Example:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 from collections import namedtuple
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from lance.fragment import write_fragments
 
+from tailwag.embed import compaction
 from tailwag.embed.compaction import compact
 from tailwag.embed.corpus import Corpus
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.job import plan_embedding, run_embedding
-from tailwag.errors import BadInput, NotFound
+from tailwag.embed.ledger import Ledger
+from tailwag.embed.locking import Lease
+from tailwag.embed.store_requests import PreconditionFailed
+from tailwag.errors import BadInput, NotFound, TailwagError
 
 from ..corpora import make_corpus, random_unit, rows_table
 from .shards import sound_members, write_tar
@@ -26,7 +35,9 @@ def corpus(tmp_path):
     return made
 
 
-def test_rows_keep_their_order(tmp_path, corpus):
+@pytest.mark.parametrize("step_bytes", [1, 1 << 30])
+def test_rows_keep_their_order(tmp_path, corpus, monkeypatch, step_bytes):
+    monkeypatch.setattr(compaction, "_STEP_BYTES", step_bytes)
     keys, vectors = corpus.column("key").to_pylist(), np.concatenate([block.vectors.copy() for block in corpus.scan()])
     done = compact(corpus, target_rows=250)
     assert (done.fragments_before, done.is_complete) == (10, True) and done.fragments <= 5
@@ -39,12 +50,106 @@ def test_rows_keep_their_order(tmp_path, corpus):
 
 
 def test_it_goes_in_steps(corpus):
+    keys = sorted(corpus.column("key").to_pylist())
     sizes = [size for _, size in corpus.compaction_tasks(250)]
     first = compact(corpus, target_rows=250, most_bytes=sizes[0])
     assert not first.is_complete and first.bytes_rewritten == sizes[0]
     with pytest.raises(BadInput, match="more than may be rewritten: allow more, or a smaller target"):
         compact(corpus, target_rows=250, most_bytes=10)
     assert compact(corpus, target_rows=250).is_complete
+    assert sorted(corpus.column("key").to_pylist()) == keys
+
+
+def test_what_was_put_together_stays_when_the_rest_fails(corpus, monkeypatch):
+    monkeypatch.setattr(compaction, "_STEP_BYTES", 1)
+    keys = sorted(corpus.column("key").to_pylist())
+    sound, calls = Corpus.rewrite, []
+
+    def full_after_two(self, task):
+        done = sound(self, task)
+        calls.append(task)
+        if len(calls) == 3:  # its files are there, and nobody refers to them
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return done
+
+    with monkeypatch.context() as planted:
+        planted.setattr(Corpus, "rewrite", full_after_two)
+        with pytest.raises(
+            TailwagError, match=r"'made' cannot be compacted: .*No space left.*put together before stays"
+        ):
+            compact(corpus, target_rows=250)
+    corpus = Corpus.open(corpus.database, "made")
+    assert len(corpus.fragments()) == 6  # 2 x 3 and 4 of 10
+    assert sorted(corpus.column("key").to_pylist()) == keys
+    files = {file.name for file in (corpus.database.folder / "made.lance" / "data").iterdir()}
+    known = set()
+    for version, _, _ in corpus.versions():
+        fragments = Corpus.open(corpus.database, "made", version)._dataset.get_fragments()
+        known |= {file.path for fragment in fragments for file in fragment.metadata.files}
+    assert files == known
+    assert compact(corpus, target_rows=250).is_complete
+    assert sorted(corpus.column("key").to_pylist()) == keys
+
+
+def test_a_job_that_ends_between_opening_and_compacting(tmp_path, tiny_model):
+    encoder = Encoder.load(tiny_model)
+
+    def embed(shard):
+        write_tar(tmp_path / "set" / f"{shard:05d}.tar", sound_members(range(4)))
+        run_embedding(plan_embedding([str(tmp_path / "set")], tmp_path / "db", "c"), encoder)
+
+    embed(0)
+    embed(1)
+    opened = Corpus.open(tmp_path / "db", "c")
+    embed(2)
+    done = compact(opened)
+    assert (done.fragments_before, done.fragments, len(opened)) == (3, 1, 12)
+
+
+@pytest.mark.parametrize("step", ["records", "fragments", "versions"])
+def test_who_was_overtaken_puts_together_and_deletes_nothing_more(object_store, monkeypatch, step):
+    """As if this machine had slept just before the step: another job took the lease, and has files to be committed."""
+    for name, value in object_store.environment().items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://{object_store.new_bucket()}/db"
+    made = make_corpus(uri, random_unit(10, 16))
+    made.append(rows_table(made.space, random_unit(10, 16, seed=1), prefix="1/"))
+    place, other, written, calls = made.database.lock_place("made"), [], [], []
+
+    def overtaken(sound):
+        def call(*arguments):
+            done = sound(*arguments)
+            lease = Lease(place, seconds=600)
+            while not other:
+                with suppress(PreconditionFailed):  # renewed in between
+                    lease._write(IfMatch=lease._look().etag)
+                    other.append(lease)
+            held[0]._trusted_until = float("-inf")
+            rows = made._dataset.to_table()
+            written.extend(write_fragments(rows, made.database.table_uri("made"), schema=rows.schema, mode="append"))
+            return done
+
+        return call
+
+    held = []
+    sound_take = Lease.take
+
+    def take(self, refusal):
+        sound_take(self, refusal)
+        held.append(self)
+
+    monkeypatch.setattr(Lease, "take", take)
+    before = {"records": "compaction_tasks", "fragments": "rewrite", "versions": "commit_rewritten"}[step]
+    monkeypatch.setattr(Corpus, before, overtaken(getattr(Corpus, before)))
+    monkeypatch.setattr(Ledger, "forget_files", lambda *_: calls.append("records"))
+    with pytest.raises(TailwagError, match="was taken over by another job"):
+        compact(made, drop_old_versions=True)
+    assert calls == ([] if step == "records" else ["records"])
+    now = Corpus.open(uri, "made")
+    assert len(now.fragments()) == (1 if step == "versions" else 2)
+    now.commit_fragments([json.dumps(fragment.to_json()) for fragment in written])
+    assert len(now._dataset.to_table()) == 40
+    other[0].require_held()
 
 
 def test_it_is_refused_where_the_disk_is_too_full(corpus, monkeypatch):
