@@ -122,7 +122,10 @@ def wait_for_end_of(group: int) -> None:
 
 def test_ctrl_c_stops_a_job_in_one_line_and_the_same_command_goes_on(tmp_path, source, tiny_model, expected):
     command = list(map(str, embed_command(source, tmp_path / "db", tiny_model)))
+    # Started from a shell's background, the tests would hand on that Ctrl-C is to be ignored.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, heard)
     for line in job.stderr:
         if line.startswith("device"):
             break
