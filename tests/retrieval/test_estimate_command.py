@@ -152,8 +152,11 @@ def test_the_most_that_may_be_read_is_told_when_it_does_not_do(tailwag, small_lo
 
 
 @pytest.mark.parametrize("in_look", [1, 2])
-def test_control_c_gives_the_interval_so_far(tailwag, small_looks, monkeypatch, in_look):
+def test_control_c_gives_the_interval_so_far(tailwag, small_looks, monkeypatch, request, in_look):
     """The signal comes while a look reads rows: in the second it leaves the first's answer, in the first none."""
+    # Tests that are started from a shell's background would not hear it.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, heard))
     advanced = []
 
     def advance(self, amount=1):
