@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -99,13 +99,14 @@ class _FileLock:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A lease as the store shows it: who holds it, and for how many seconds yet (below 0: it has run out)."""
+    """A lease as the store shows it: who holds it, by which write, for how many seconds yet (below 0: run out)."""
 
     etag: str
     holder: str
     where: str
     seconds_left: float
     released: bool
+    write: str
 
 
 class Lease:
@@ -144,10 +145,13 @@ class Lease:
         try:
             condition: dict[str, Any] = {"IfMatch": seen.etag} if seen is not None else {"IfNoneMatch": "*"}
             self._write(**condition)
+            self._require_conditions()
         except PreconditionFailed as error:  # another took it a moment before
             seen = self._look()
             raise (_refused(refusal, seen) if seen is not None else TailwagError(refusal)) from error
-        self._require_conditions()
+        except BaseException:
+            self.release()  # the write may have happened, and would keep everyone out until it ran out
+            raise
         self._thread.start()
 
     def still_held(self) -> bool:
@@ -177,10 +181,13 @@ class Lease:
             self._thread.join()
         if self._lost:
             return
-        try:
+        with suppress(TailwagError):
+            if not self._etag:  # the answer to the first write never came
+                seen = self._look(attempts=2)
+                if seen is None or seen.holder != self._holder:
+                    return
+                self._etag = seen.etag
             self._write(released=True, attempts=2, IfMatch=self._etag)
-        except TailwagError:
-            return
 
     def _keep(self) -> None:
         while not self._ended.wait(self.seconds / _RENEWALS_A_LEASE) and not self._lost:
@@ -200,7 +207,6 @@ class Lease:
 
     def _write(self, released: bool = False, **how: Any) -> None:
         """Write the object under a condition, and take note from when on it is good."""
-        start = time.monotonic()
         # Unlike in every write, so that the tag differs too.
         content = {
             "holder": self._holder,
@@ -210,20 +216,28 @@ class Lease:
             "write": uuid.uuid4().hex,
         }
         body = json.dumps(content, indent=1).encode()
-        try:
-            answer = call_s3(self._path, "put_object", Body=body, Metadata=content, **how)
-            self._etag = answer["ETag"]
-        except PreconditionFailed:
-            # A write whose answer was lost is repeated, and then fails by its own success.
-            seen = self._look()
-            if seen is None or seen.holder != self._holder:
-                raise
-            self._etag = seen.etag
+        for is_last in (False, True):
+            start = time.monotonic()
+            try:
+                self._etag = call_s3(self._path, "put_object", Body=body, Metadata=content, **how)["ETag"]
+                break
+            except PreconditionFailed:
+                # A write whose answer was lost is repeated, and then fails by its own success.
+                seen = self._look()
+                if seen is None or seen.holder != self._holder:
+                    raise
+                self._etag = seen.etag
+                if seen.write == content["write"]:
+                    break
+                if is_last:
+                    raise StoreFailure(f"{self._path}: the store does not show what was written last") from None
+                # What is there is an earlier renewal, of which nobody learnt: too old to be trusted from now on.
+                how = {name: value for name, value in how.items() if name == "attempts"} | {"IfMatch": seen.etag}
         self._trusted_until = start + self.seconds * _TRUSTED_SHARE
 
-    def _look(self) -> _Seen | None:
+    def _look(self, **how: Any) -> _Seen | None:
         try:
-            head = call_s3(self._path, "head_object")
+            head = call_s3(self._path, "head_object", **how)
         except NotFound:
             return None
         told = head["Metadata"]
@@ -234,7 +248,8 @@ class Lease:
             raise TailwagError(f"{self._path} is no lease of tailwag's: move it away") from error
         date = head["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-        return _Seen(head["ETag"], holder, where, seconds - (now - head["LastModified"]).total_seconds(), released)
+        left = seconds - (now - head["LastModified"]).total_seconds()
+        return _Seen(head["ETag"], holder, where, left, released, told.get("write", ""))
 
     def _require_conditions(self) -> None:
         """Refuse a store that ignores conditions: there the lease would keep nobody out, nor would a table's commit."""
