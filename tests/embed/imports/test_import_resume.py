@@ -82,6 +82,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_table(root, whole, tmp_pat
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             killed += 1
+        else:
+            if not killed:  # the machine is quicker now than when it was timed
+                takes *= 0.6
+                shutil.rmtree(tmp_path / "db")
     assert killed
     last = subprocess.run(command(root, tmp_path / "db"), capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
