@@ -24,7 +24,7 @@ def readers():
 
 
 def wait_for_no_readers():
-    for _ in range(200):
+    for _ in range(3000):
         if not readers():
             return True
         time.sleep(0.02)
