@@ -104,12 +104,13 @@ class Corpus:
         """
         database = database if isinstance(database, Database) else Database(database)
         check_corpus_name(name)
+        taken = f"corpus {name!r} exists already in {database.uri}: take another name, or add rows to it"
+        if database.has_table(name):
+            raise BadInput(taken)
         try:
             dataset = database.make_table(name, corpus_schema(space))
         except BadInput as error:
-            raise BadInput(
-                f"corpus {name!r} exists already in {database.uri}: take another name, or add rows to it"
-            ) from error
+            raise BadInput(taken) from error
         return cls(database, name, dataset)
 
     def __len__(self) -> int:
@@ -416,8 +417,8 @@ class Corpus:
         )
         if failed := stats.failed_deletes:
             warnings.warn(
-                f"{failed:,} file{'s' if failed > 1 else ''} of corpus {self.name!r} that nothing refers to could not be "
-                "deleted: the next job tries again",
+                f"{failed:,} file{'s' if failed > 1 else ''} of corpus {self.name!r} that nothing refers to could not "
+                "be deleted: the next job tries again",
                 Caution,
                 stacklevel=2,
             )

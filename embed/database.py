@@ -10,6 +10,8 @@ import re
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,10 @@ _WAITS = (0.5, 1.0, 2.0)  # seconds
 Answer = TypeVar("Answer")
 _LANCE_PLACE = re.compile(r", /[^ ]+\.rs:\d+:\d+$")
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class NoVersion(TailwagError):
+    """A table has data and no version of it: its versions were lost, or its making was broken off."""
 
 
 class Database:
@@ -101,28 +107,86 @@ class Database:
     def corpora(self) -> list[str]:
         """Name the corpora: the tables whose schema records a space."""
         names = [table for table in self.tables() if _CORPUS_NAME.fullmatch(table)]
-        return [name for name in names if METADATA_SPACE in (self.open_table(name).schema.metadata or {})]
+        opened = ((name, self.try_table(name)) for name in names)
+        return [name for name, table in opened if table is not None and _records_space(table)]
 
     def has_table(self, table: str) -> bool:
         """Say whether a table exists."""
         return self.try_table(table) is not None
 
     def try_table(self, table: str, version: int | str | None = None) -> Any | None:
-        """Open a table as a `lance.LanceDataset`; None when there is none."""
+        """Open a table as a `lance.LanceDataset`; None when there is none, or one that is only being made.
+
+        Raises
+        ------
+        NoVersion
+            When it has data and no version: it is damaged, or an older tailwag died while it made it.
+        TailwagError
+            When it cannot be opened otherwise.
+        """
+        try:
+            return self._opened(table, version)
+        except (ValueError, OSError) as error:
+            where = self.table_uri(table)
+            if _says_not_found(error):
+                if version is not None:
+                    return None
+                # A table that is there but damaged must not be taken for one that is not. Lance makes a first version
+                # last: without one, and without data, it is a table that `make_table` did not come to the end of.
+                has_data, has_version = (self._holds(table, part) for part in ("data", "_versions"))
+                if not (has_data or has_version):
+                    return None
+                if not has_version:
+                    raise NoVersion(
+                        f"{where} cannot be opened: it has data and no version: bring its folder _versions back from a "
+                        "copy, or delete the table"
+                    ) from error
+                with suppress(ValueError, OSError):  # another program may have made it meanwhile
+                    return self._opened(table, version)
+            raise TailwagError(f"{where} cannot be opened: {first_line(error)}") from error
+
+    def _opened(self, table: str, version: int | str | None) -> Any:
         import lance
 
-        try:
-            return asked_again(lambda: lance.dataset(self.table_uri(table), version=version))
-        except (ValueError, OSError) as error:
-            # A table that is there but damaged must not be taken for one that is not.
-            if _says_not_found(error) and not (version is None and self._holds_files(table)):
-                return None
-            raise TailwagError(f"{self.table_uri(table)} cannot be opened: {first_line(error)}") from error
+        return asked_again(lambda: lance.dataset(self.table_uri(table), version=version))
 
-    def _holds_files(self, table: str) -> bool:
+    def _holds(self, table: str, part: str) -> bool:
+        """Whether a folder of a table has files: for versions, those of Lance's that are whole."""
+        pattern = "*.manifest" if part == "_versions" else "*"
         if self.is_local:
-            return (self.folder / f"{table}.lance").exists()
-        return self.uri.startswith("s3://") and f"{table}.lance" in self._address.folders()
+            return any((self.folder / f"{table}.lance" / part).glob(pattern))
+        if not self.uri.startswith("s3://") or f"{table}.lance" not in self._address.folders():
+            return False
+        return any(fnmatch(file.name, pattern) for file in (self._address / f"{table}.lance" / part).iterdir())
+
+    def make_table(self, table: str, schema: Any) -> Any:
+        """Make a table without rows, in one commit, and open it.
+
+        The caller has asked `try_table`, which refuses a damaged one: this would be made over it.
+
+        Raises
+        ------
+        BadInput
+            When there is one, also one that another program made at the same time.
+        TailwagError
+            When it cannot be made.
+        """
+        import lance
+
+        # Not write_dataset(mode="create"): of two that make a table at once, the second overwrites what the first
+        # wrote, and rows lie there before a version does. Without retries from version 0, all but one are refused.
+        made = lance.Transaction(read_version=0, operation=lance.LanceOperation.Overwrite(schema, []))
+        try:
+            return lance.LanceDataset.commit(self.table_uri(table), made, max_retries=0)
+        except (ValueError, OSError) as error:
+            found = self.try_table(table, 1)
+            if found is None:
+                where = self.table_uri(table)
+                raise TailwagError(f"{where} cannot be made: {first_line(error)}") from error
+            # A store may do what was asked and say that it failed, and refuse when it is asked again.
+            if found.read_transaction(1).uuid == made.uuid:
+                return found
+            raise BadInput(f"there is a table {table!r} in {self.uri} already: take another name") from error
 
     def open_table(self, table: str) -> Any:
         """Open a table as a `lance.LanceDataset`.
@@ -192,3 +256,7 @@ def _says_not_found(error: Exception) -> bool:
     # A bucket that is not there, or a request that is refused with 404, is no table that is not there.
     said = str(error)
     return "not found" in said.lower() and not ("Error performing" in said and "was not found" not in said)
+
+
+def _records_space(table: Any) -> bool:
+    return METADATA_SPACE in (table.schema.metadata or {})

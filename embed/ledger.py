@@ -7,16 +7,20 @@ itself (`committing.py`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from tailwag.errors import TailwagError
+from tailwag.errors import BadInput, Caution, TailwagError
 
 from .corpus import Corpus
-from .database import Database
+from .database import Database, NoVersion
 from .failures import Failure
+
+_BATCHES_DELETED = 50  # in one go
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ class Ledger:
 
     @property
     def tables(self) -> list[str]:
-        """Name the tables of records and failures that there are."""
-        return [table for table in (self._failures, self._shards) if self._database.has_table(table)]
+        """Name the tables of records and failures that rows were written to."""
+        opened = ((table, self._open(table)) for table in (self._failures, self._shards))
+        return [table for table, dataset in opened if dataset is not None and dataset.get_fragments()]
 
     def records(self) -> dict[str, ShardRecord]:
         """Give the record of every shard that is done, by the shard's name."""
@@ -152,7 +157,7 @@ class Ledger:
         """
         import pyarrow.compute as pc
 
-        recorded, newest, failures = self._recorded(), self._newest(), self._written_failures()
+        recorded, newest, failures = self._recorded(), self._newest(), self._written_failures(["batch", "shard"])
         dead = recorded.filter(pc.invert(pc.is_in(_pairs(recorded), _pairs(newest))))
         stale = failures.filter(pc.invert(pc.is_in(_pairs(failures), _pairs(newest))))
         self._require_sums(corpus, newest, len(failures) - len(stale))
@@ -185,7 +190,7 @@ class Ledger:
 
     def jobs(self) -> list[JobRecord]:
         """Give what the jobs did, the last one last."""
-        table = self._database.try_table(self._jobs)
+        table = self._open(self._jobs)
         return [JobRecord(**row) for row in table.to_table().to_pylist()] if table is not None else []
 
     def forget_files(self, corpus: Corpus) -> None:
@@ -193,12 +198,12 @@ class Ledger:
 
         Nothing to do for a corpus without records: one that no job made.
         """
-        if self._database.has_table(self._shards):
+        if self._open(self._shards) is not None:
             self.settle(corpus)
             self._database.open_table(self._shards).update({"files": "make_array()"})
 
     def _recorded(self) -> Any:
-        table = self._database.try_table(self._shards)
+        table = self._open(self._shards)
         if table is None:
             return _record_schema().empty_table()
         if not set(_record_schema().names) <= set(table.schema.names):
@@ -207,9 +212,37 @@ class Ledger:
             )
         return table.to_table()
 
-    def _written_failures(self) -> Any:
-        table = self._database.try_table(self._failures)
-        return table.to_table() if table is not None else _failure_schema().empty_table()
+    def _written_failures(self, columns: list[str] | None = None) -> Any:
+        table = self._open(self._failures)
+        if table is not None:
+            return table.to_table(columns=columns)
+        return _failure_schema().empty_table().select(columns or _failure_schema().names)
+
+    def _open(self, table: str) -> Any | None:
+        """Open one of the tables; None where there is none, or one whose making was broken off.
+
+        Tables were once made together with their first rows: what was broken off then has data and no version, as a
+        damaged table has. It is taken for none where nothing can have been lost with it.
+        """
+        try:
+            return self._database.try_table(table)
+        except NoVersion:
+            if table == self._jobs:  # which nothing depends on
+                warnings.warn(
+                    f"{self._database.table_uri(table)} has data and no version: what earlier jobs did is not known",
+                    Caution,
+                    stacklevel=3,
+                )
+                return None
+            if self._is_missed(table):
+                raise
+            return None
+
+    def _is_missed(self, table: str) -> bool:
+        if table == self._failures:
+            return self.failure_count() > 0
+        corpus = self._database.try_table(self._corpus)
+        return corpus is not None and corpus.count_rows() > 0
 
     def _newest(self) -> Any:
         """Give each shard's newest record of a batch that happened.
@@ -240,9 +273,11 @@ class Ledger:
         import pyarrow as pa
 
         if rows:
+            if self._open(table) is None:
+                with suppress(BadInput):  # another program made it at the same time
+                    self._database.make_table(table, schema)
             written = pa.Table.from_pylist(rows, schema=schema)
-            mode = "append" if self._database.has_table(table) else "create"
-            lance.write_dataset(written, self._database.table_uri(table), mode=mode, schema=schema)
+            lance.write_dataset(written, self._database.table_uri(table), mode="append", schema=schema)
 
 
 def _newest_of(recorded: Any) -> Any:
@@ -260,11 +295,12 @@ def _pairs(table: Any) -> Any:
 
 
 def _conditions(table: Any) -> list[str]:
-    """Say in SQL which rows these are, a condition a batch."""
+    """Say in SQL which rows these are, a condition for some tens of batches: each costs a scan and a commit."""
     shards: dict[str, set[str]] = {}
     for batch, shard in zip(table.column("batch").to_pylist(), table.column("shard").to_pylist(), strict=True):
         shards.setdefault(batch, set()).add("'" + shard.replace("'", "''") + "'")
-    return [f"batch = '{batch}' AND shard IN ({', '.join(sorted(names))})" for batch, names in shards.items()]
+    each = [f"(batch = '{batch}' AND shard IN ({', '.join(sorted(names))}))" for batch, names in shards.items()]
+    return [" OR ".join(each[at : at + _BATCHES_DELETED]) for at in range(0, len(each), _BATCHES_DELETED)]
 
 
 def _sum(table: Any, column: str) -> int:
