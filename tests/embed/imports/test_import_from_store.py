@@ -380,8 +380,8 @@ def test_what_is_no_source_is_told(store, bucket, tmp_path):
 def test_no_secret_is_written_anywhere(store, bucket, tmp_path, tiny_model, monkeypatch):
     """Neither by an import that succeeds nor by ones that fail in every way."""
     token = "a-session-token-that-must-not-be-written"
-    monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-    monkeypatch.setenv("TAILWAG_STORE_ATTEMPTS", "1")
+    for name, value in {**IMPATIENT, "AWS_SESSION_TOKEN": token, "TAILWAG_STORE_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     mine = store.new_bucket()
     base = ["--corpus", "c", "--model", tiny_model, "--unverified", "--db", f"s3://{mine}/db"]
