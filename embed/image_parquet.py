@@ -110,14 +110,16 @@ def parquet_shards(paths: Collection[Location]) -> list[Shard]:
                 f"{named[name].location} and {path} would both be shard {name!r}: embed them into separate corpora, or "
                 "rename a folder"
             )
-        with _opened(path) as file:
-            schema = file.schema_arrow
-            if find_picture_columns(schema) is None:
-                raise BadInput(
-                    f"{path} holds no column of pictures, or several and none called 'image', only "
-                    f"{', '.join(schema.names)}: a column of pictures is a struct of bytes and path, or binary"
-                )
-            rows = file.metadata.num_rows
+        try:
+            with _opened(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        if find_picture_columns(schema) is None:
+            raise BadInput(
+                f"{path} holds no column of pictures, or several and none called 'image', only "
+                f"{', '.join(schema.names)}: a column of pictures is a struct of bytes and path, or binary"
+            )
         named[name] = Shard(name, path, path.stat().st_size, expected=rows)
     return list(named.values())
 
@@ -134,18 +136,21 @@ def read_image_parquet(shard: Shard) -> Iterator[Found]:
     ------
     Sample or Failure
         One for every row. After those, at most one failure of the shard itself, under the shard's name: it is empty, or
-        cannot be read to its end.
-    """
-    import pyarrow as pa
+        damaged.
 
+    Raises
+    ------
+    OSError, TailwagError
+        When the file cannot be read, whatever it holds: the next time it may be.
+    """
     seen: set[str] = set()
     row = 0
     try:
         with _opened(shard.location) as file:
             columns = find_picture_columns(file.schema_arrow)
             if columns is None:
-                raise BadInput(f"{shard.location} holds no column of pictures any more")
-            for record in _rows(file, columns.names):
+                raise _Damaged(f"{shard.location} holds no column of pictures any more")
+            for record in _rows(file, columns.names, shard.location):
                 own = _own_key(record, columns, row)
                 row += 1
                 key = f"{shard.name}/{own}"
@@ -154,8 +159,8 @@ def read_image_parquet(shard: Shard) -> Iterator[Found]:
                     continue
                 seen.add(own)
                 yield _found(key, shard, record, columns)
-    except (pa.ArrowException, OSError, BadInput) as error:
-        detail = f"it breaks off or is damaged after row {row:,}: {_first_line(error)}"
+    except _Damaged as error:
+        detail = f"it breaks off or is damaged after row {row:,}: {_first_line(error.__cause__ or error)}"
         yield Failure(shard.name, shard.name, Reason.TRUNCATED_SHARD, printable(detail))
         return
     if not row:
@@ -168,27 +173,24 @@ def read_parquet_images(path: Location, keys: Collection[str]) -> dict[str, byte
     Raises
     ------
     BadInput
-        When the file cannot be read.
+        When the file is damaged.
+    OSError, TailwagError
+        When it cannot be read, whatever it holds.
     """
-    import pyarrow as pa
-
     wanted, found = set(keys), {}
     with _opened(path) as file:
         columns = find_picture_columns(file.schema_arrow)
         if columns is None:
             return {}
         names = [name for name in (columns.image, columns.key) if name is not None]
-        try:
-            for row, record in enumerate(_rows(file, names)):
-                own = _own_key(record, columns, row)
-                if own in wanted and own not in found:
-                    picture = _picture(path, record[columns.image])
-                    if isinstance(picture, bytes):
-                        found[own] = picture
-                    if len(found) == len(wanted):
-                        break
-        except (pa.ArrowException, OSError) as error:
-            raise BadInput(f"{path} cannot be read ({_first_line(error)}): fetch it again") from error
+        for row, record in enumerate(_rows(file, names, path)):
+            own = _own_key(record, columns, row)
+            if own in wanted and own not in found:
+                picture = _picture(path, record[columns.image])
+                if isinstance(picture, bytes):
+                    found[own] = picture
+                if len(found) == len(wanted):
+                    break
     return found
 
 
@@ -224,21 +226,40 @@ def _is_binary(kind: Any) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
+class _Damaged(BadInput):
+    """What the file holds is no parquet, or not as it should be; reading it again would not help."""
+
+
+@contextmanager
+def _damage_told(path: Location) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        # pyarrow's own OSError, of a page or a footer that makes no sense, has no number; the system's has one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _Damaged(f"{path} cannot be read as parquet ({_first_line(error)}): fetch it again") from error
+
+
 @contextmanager
 def _opened(path: Location) -> Iterator[Any]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with path.open("rb") as file:
-        try:
+        with _damage_told(path):
             parquet = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
-            raise BadInput(f"{path} cannot be read as parquet ({_first_line(error)}): fetch it again") from error
         yield parquet
 
 
-def _rows(file: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+def _rows(file: Any, names: list[str], path: Location) -> Iterator[dict[str, Any]]:
+    batches = file.iter_batches(_BATCH_ROWS, columns=names)
+    while True:
+        with _damage_told(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
         # Row by row: one text that is not UTF-8 must not take the whole batch with it.
         for number in range(len(batch)):
             yield {name: batch.column(name)[number] for name in batch.schema.names}

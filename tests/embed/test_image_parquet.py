@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +19,11 @@ from tailwag.embed.failures import Failure
 from tailwag.embed.image_parquet import find_picture_columns, parquet_shards, read_image_parquet, read_parquet_images
 from tailwag.embed.pictures import read_pictures
 from tailwag.embed.sources import Sample, tar_shards
+from tailwag.embed.storage import StorePath
+from tailwag.embed.store_requests import StoreFailure
 from tailwag.errors import BadInput
 from tailwag.main import group
+from tests.object_store import faulty_proxy
 
 from .shards import picture, sound_shard
 
@@ -136,6 +144,84 @@ def test_a_file_that_is_damaged_midway_says_so_after_what_came_before(tmp_path):
     found = list(read_image_parquet(shard))
     assert 0 < len(found) <= 33 and all(isinstance(sample, Sample) for sample in found[:-1])
     assert (found[-1].key, found[-1].reason) == ("set/0", "truncated shard")
+
+
+@pytest.mark.parametrize("damage", ["cut", "footer", "gone"])
+def test_a_file_whose_end_is_lost_after_it_was_planned_is_a_failure(tmp_path, damage):
+    path = write(tmp_path / "set" / "0.parquet", hub_table([inside(0)] * 20))
+    (shard,) = parquet_shards([path])
+    data = path.read_bytes()
+    path.write_bytes({"cut": data[:-20], "footer": data[:-60] + bytes(40) + data[-20:], "gone": b""}[damage])
+    assert [(each.key, each.reason) for each in read_image_parquet(shard)] == [("set/0", "truncated shard")]
+
+
+class _Unreadable(io.RawIOBase):
+    """A file on a disk, or a mount, that cannot give one byte."""
+
+    def __init__(self, data, bad_byte):
+        self._data, self._bad = io.BytesIO(data), bad_byte
+
+    def readable(self):
+        return True
+
+    seekable = readable
+
+    def seek(self, *place):
+        return self._data.seek(*place)
+
+    def tell(self):
+        return self._data.tell()
+
+    def readinto(self, buffer):
+        if self._data.tell() <= self._bad < self._data.tell() + len(buffer):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return self._data.readinto(buffer)
+
+
+class _OnABadMount(type(Path())):
+    bad_byte = 0
+
+    def open(self, mode="r"):
+        return io.BufferedReader(_Unreadable(self.read_bytes(), self.bad_byte), 512)
+
+    def read_bytes(self):
+        return Path(self).read_bytes()
+
+
+@pytest.mark.parametrize("where", ["first page", "end"])
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, where):
+    images = [{"bytes": os.urandom(5_000), "path": None} for _ in range(64)]  # more than is read to find the end
+    path = write(tmp_path / "set" / "0.parquet", hub_table(images), row_group_size=16)
+    (shard,) = parquet_shards([path])
+    mount = _OnABadMount(path)
+    mount.bad_byte = {"first page": 4, "end": shard.size - 8}[where]
+    unreadable = replace(shard, location=mount)
+    with pytest.raises(OSError, match="Stale file handle"):
+        list(read_image_parquet(unreadable))
+    with pytest.raises(OSError, match="Stale file handle"):
+        read_parquet_images(mount, ["000000003"])
+    if where == "end":
+        with pytest.raises(BadInput, match=r"0\.parquet cannot be read: Stale file handle"):
+            parquet_shards([mount])
+    assert len(list(read_image_parquet(shard))) == 64
+
+
+def test_a_store_that_fails_midway_is_not_taken_for_damage(tmp_path, object_store, monkeypatch):
+    table = hub_table([{"bytes": os.urandom(40_000), "path": None} for _ in range(300)])  # more than is read at once
+    write(tmp_path / "set" / "0.parquet", table, row_group_size=50)
+    bucket, failing = object_store.new_bucket(), []
+    object_store.upload(tmp_path, bucket, "data")
+    monkeypatch.setenv("TAILWAG_STORE_ATTEMPTS", "1")
+    fault = lambda method, path, number: 503 if failing else None  # noqa: E731
+    with faulty_proxy(object_store, fault) as address:
+        for name, value in object_store.environment(address).items():
+            monkeypatch.setenv(name, value)
+        (shard,) = parquet_shards([StorePath(f"s3://{bucket}/data/set/0.parquet").known()])
+        failing.append(True)
+        with pytest.raises(StoreFailure):
+            list(read_image_parquet(shard))
+        failing.clear()
+        assert len(list(read_image_parquet(shard))) == 300
 
 
 def test_an_empty_file_is_a_failure(tmp_path):
