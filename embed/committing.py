@@ -123,7 +123,16 @@ class Committer:
         """
         if self._lock is not None:
             self._lock.require_held()  # what another job is about to commit looks like an orphan too
+        if not self._may_hold_orphans():
+            return 0
         return asked_again(lambda: self.corpus.remove_unreferenced(_NO_VERSION))
+
+    def _may_hold_orphans(self) -> bool:
+        """Look before every version is read, of which there is one a commit: mostly the last one has all files."""
+        if not self.corpus.database.is_local:
+            return True
+        folder = self.corpus.database.folder / f"{self.corpus.name}.lance" / "data"
+        return folder.is_dir() and not {path.name for path in folder.iterdir()} <= self.corpus.data_files()
 
     def tidy(self) -> None:
         """Delete orphans at a job's end, if that can be done; else the next job does it.

@@ -139,6 +139,10 @@ class Corpus:
             offset += rows
         return tuple(found)
 
+    def data_files(self) -> set[str]:
+        """Name the files that hold this version's rows, as they are called in the table's folder ``data``."""
+        return {file.path for fragment in self._dataset.get_fragments() for file in fragment.metadata.files}
+
     def scan(
         self,
         side: Side = "image",
