@@ -62,13 +62,27 @@ class PixelWorkers:
         self._idle: Queue[_Process] = Queue()
 
     def __enter__(self) -> Self:
-        for _ in range(self._processes):
-            self._idle.put(_Process(self._preprocessing, self._batch_size))
+        """Start the processes.
+
+        Raises
+        ------
+        OSError
+            When the system refuses one; none is left then.
+        """
+        try:
+            for _ in range(self._processes):
+                self._idle.put(_Process(self._preprocessing, self._batch_size))
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         while not self._idle.empty():
             self._idle.get().close()
 
@@ -79,6 +93,8 @@ class PixelWorkers:
         ------
         TailwagError
             When a process ended twice over one batch, and not because it crashed over a picture.
+        OSError
+            When the system refuses a process in the place of one that died; the next batch asks for one again.
         """
         pixels = np.empty((len(files), *self._preprocessing.shape), np.uint8)
         outcomes: list[Decoded | Undecodable] = []
@@ -140,11 +156,16 @@ class _Process:
         ours, theirs = socket.socketpair()
         code = _SERVE.format(theirs.fileno(), memory)
         # Not `multiprocessing`: a worker of the job may not have children there, and it runs the caller's script again.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code], pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        os.close(memory)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code], pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(memory)
         self._connection = Connection(ours.detach())
         self._connection.send((preprocessing, batch_size))
 
@@ -162,7 +183,9 @@ class _Process:
         return self._process.wait()
 
     def close(self) -> None:
-        """End it."""
+        """End it; nothing is to be done where it was ended before."""
+        if self._connection.closed:
+            return
         self._connection.close()  # at which it ends by itself
         try:
             self._process.wait(timeout=5)

@@ -174,7 +174,8 @@ class LocalEngine:
             if worker.groups or not worker.process.is_alive():
                 worker.process.kill()
             else:
-                worker.connection.send(None)
+                with suppress(OSError):  # it may die at any moment
+                    worker.connection.send(None)
         for worker in self._running:
             worker.process.join(_SECONDS_TO_STOP)
             worker.process.kill()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import signal
+import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,11 @@ FILES = [picture(1), b"no picture", picture(2, (40, 90)), picture(3)[:300], pict
 def children() -> set[int]:
     tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
     return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def open_memories() -> int:
+    files = [file for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    return sum("tailwag-pixels" in str(file.readlink()) for file in files)
 
 
 def same(one, other) -> bool:
@@ -73,6 +80,27 @@ def test_a_process_that_is_killed_is_replaced_and_its_batch_done_again():
         with pytest.warns(Caution, match=r"a decoding process died \(signal 9\) and was replaced, 1 so far"):
             assert same(workers.decode(FILES), InThisThread(SMALL).decode(FILES))
         assert workers.lost == 1
+
+
+@pytest.mark.filterwarnings("ignore::tailwag.errors.Caution")
+def test_where_no_process_can_be_started_for_now_the_next_batch_asks_again(monkeypatch):
+    before, memories = children(), open_memories()
+    with PixelWorkers(SMALL, processes=1, batch_size=8) as workers:
+        os.kill((children() - before).pop(), signal.SIGKILL)
+        with monkeypatch.context() as planted:
+            planted.setattr(sys, "executable", "/nowhere/python")
+            for _ in range(2):
+                with pytest.raises(OSError, match="/nowhere/python"):
+                    workers.decode(FILES)
+        assert same(workers.decode(FILES), InThisThread(SMALL).decode(FILES))
+        os.kill((children() - before).pop(), signal.SIGKILL)
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(OSError, match="/nowhere/python"):
+            workers.decode(FILES)
+    with pytest.raises(OSError, match="/nowhere/python"), PixelWorkers(SMALL, processes=2, batch_size=8):
+        pass
+    gc.collect()
+    assert children() == before and open_memories() == memories
 
 
 PLANTED = """
