@@ -56,7 +56,8 @@ def write_rows(table_uri: str, schema: Any, batches: Iterator[Any]) -> list[str]
         fragments = write_fragments(reader, table_uri, schema=schema, mode="append")
         if not is_remote(table_uri):
             data = Path(table_uri.removeprefix("file://")) / "data"
-            bring_to_disk([*(data / file.path for fragment in fragments for file in fragment.files), data])
+            files = [data / file.path for fragment in fragments for file in fragment.files]
+            bring_to_disk([*files, data] if files else [])  # without a row there may be no folder either
     except Exception as error:
         if raised:
             raise raised[0] from None
