@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
 import warnings
@@ -9,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,6 +21,7 @@ from tailwag.embed.corpus import Corpus
 from tailwag.embed.database import Database
 from tailwag.embed.encoder import Encoder
 from tailwag.embed.failures import Failure, Reason
+from tailwag.embed.fragment_writing import write_rows
 from tailwag.embed.job import plan_embedding, run_embedding
 from tailwag.embed.ledger import JobRecord, Ledger, ShardRecord
 from tailwag.errors import BadInput, Caution, NotFound, TailwagError
@@ -170,6 +174,22 @@ def test_what_newer_records_replace_is_removed_in_few_commits(tmp_path):
 def _prepare(ledger, batch, shards):
     records = [replace(RECORD, shard=shard) for shard in shards]
     ledger.prepare(batch, records, [Failure(f"{shard}/0", shard, Reason.NOT_AN_IMAGE, "") for shard in shards], [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux which file a descriptor is of")
+def test_rows_are_on_the_disk_and_then_the_names_of_their_files(tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path / "db", random_unit(3, 16))
+    synced, true_fsync = [], os.fsync
+
+    def fsync(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        true_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written = write_rows(corpus.database.table_uri("made"), corpus.schema, iter(corpus._dataset.to_table().to_batches()))
+    data = tmp_path / "db" / "made.lance" / "data"
+    files = [data / file["path"] for fragment in written for file in json.loads(fragment)["files"]]
+    assert [path for path in synced if data in (path, path.parent)] == [*files, data] and files
 
 
 @pytest.fixture
