@@ -186,7 +186,8 @@ def test_rows_are_on_the_disk_and_then_the_names_of_their_files(tmp_path, monkey
         true_fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    written = write_rows(corpus.database.table_uri("made"), corpus.schema, iter(corpus._dataset.to_table().to_batches()))
+    rows = iter(corpus._dataset.to_table().to_batches())
+    written = write_rows(corpus.database.table_uri("made"), corpus.schema, rows)
     data = tmp_path / "db" / "made.lance" / "data"
     files = [data / file["path"] for fragment in written for file in json.loads(fragment)["files"]]
     assert [path for path in synced if data in (path, path.parent)] == [*files, data] and files
