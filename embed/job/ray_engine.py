@@ -142,7 +142,8 @@ class RayEngine:
     def _hear(self, worker: _Worker, groups: GroupSource, answer: Any) -> GroupDone | None:
         try:
             news = self._ray.get(answer)
-        except self._ray.exceptions.RayActorError as error:
+        except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
+            # A worker's node may go after it has answered, and with it the answer.
             self._replace(worker, groups, _first_line(error))
             return None
         except self._ray.exceptions.RayError as error:
@@ -162,6 +163,7 @@ class RayEngine:
             raise TailwagError(
                 f"workers die before they have loaded their model ({ending}): see if the memory holds it"
             )
+        self._ray.kill(worker.actor)  # nothing where it is dead; else it would keep the new one's place
         self._running[self._running.index(worker)] = self._start()
         for number, (group, _) in enumerate(worker.groups):
             if number == 0:
