@@ -185,6 +185,10 @@ class Committer:
             ) from error
         self.seconds += time.perf_counter() - start
 
+    def keep(self) -> None:
+        """Wait until the whole of the corpus's table is on the disk."""
+        self._to_disk(self.corpus.name, 0.0, _PARTS_OF_A_TABLE)
+
     def _to_disk(self, table: str, since: float, parts: Sequence[str]) -> None:
         """Wait until what a table has gained since a time is on the disk: Lance leaves that to the system.
 

@@ -108,6 +108,7 @@ def compact(
                 Ledger(corpus.database, corpus.name).forget_files(corpus)
                 _put_together(corpus, chosen, lock, progress)
             if drop_old_versions:
+                Committer(corpus, lock).keep()  # before what they were made of is gone
                 _require_held(lock)  # what another job is about to commit looks like a file that nobody needs
                 removed = corpus.remove_unreferenced(timedelta(0))
         except OSError as error:
@@ -119,7 +120,7 @@ def compact(
 
 def _put_together(corpus: Corpus, tasks: Sequence[tuple[Any, int]], lock: Lock | None, progress: Progress) -> None:
     """Do tasks, each with its bytes, and commit after every `_STEP_BYTES`, so that little is lost with the process."""
-    rewritten, size = [], 0
+    rewritten, size, in_doubt = [], 0, False
     try:
         for number, (task, task_bytes) in enumerate(tasks):
             rewritten.append(corpus.rewrite(task))
@@ -127,11 +128,14 @@ def _put_together(corpus: Corpus, tasks: Sequence[tuple[Any, int]], lock: Lock |
             progress.advance(len(task.fragments))
             if size >= _STEP_BYTES or number == len(tasks) - 1:
                 _require_held(lock)
+                in_doubt = True
                 corpus.commit_rewritten(rewritten)
-                rewritten, size = [], 0
+                rewritten, size, in_doubt = [], 0, False
     except BaseException:
-        # What was written and not committed would fill the disk until the next job; never deleted without the lock.
-        Committer(corpus, lock).tidy()
+        # What was written and not committed would fill the disk until the next job. It is never deleted without the
+        # lock, nor where a commit was broken off, which a store may make after all.
+        if not in_doubt:
+            Committer(corpus, lock).tidy()
         raise
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import namedtuple
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,37 @@ def test_what_was_put_together_stays_when_the_rest_fails(corpus, monkeypatch):
     assert files == known
     assert compact(corpus, target_rows=250).is_complete
     assert sorted(corpus.column("key").to_pylist()) == keys
+
+
+def test_files_of_a_commit_that_was_broken_off_are_left(corpus, monkeypatch):
+    """A store may make the commit after all, and the table would lack them."""
+    sound = Corpus.commit_rewritten
+
+    def broken_off(self, rewritten):
+        sound(self, rewritten)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as planted:
+        planted.setattr(Corpus, "commit_rewritten", broken_off)
+        planted.setattr(Corpus, "remove_unreferenced", lambda *_: pytest.fail("files were deleted"))
+        with pytest.raises(KeyboardInterrupt):
+            compact(corpus, target_rows=250)
+    assert compact(Corpus.open(corpus.database, "made"), target_rows=250).is_complete
+
+
+def test_what_was_put_together_is_on_the_disk_before_what_it_was_made_of_is_gone(corpus, monkeypatch):
+    data = corpus.database.folder / "made.lance" / "data"
+    old, synced, sound = {path.name for path in data.iterdir()}, set(), os.fsync
+
+    def noted(descriptor):
+        if old <= {path.name for path in data.iterdir()}:
+            synced.add(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sound(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    compact(corpus, target_rows=250, drop_old_versions=True)
+    now = {path.name for path in data.iterdir()}
+    assert now and not now & old and now <= synced
 
 
 def test_a_job_that_ends_between_opening_and_compacting(tmp_path, tiny_model):
