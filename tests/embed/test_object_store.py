@@ -10,8 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from contextlib import suppress
 
 import pytest
 from lance.fragment import write_fragments
@@ -26,6 +25,7 @@ from tailwag.embed.pictures import read_pictures
 from tailwag.embed.store_requests import PreconditionFailed, StoreFailure
 from tailwag.errors import BadInput, Caution, NotFound, TailwagError
 from tailwag.main import main
+from tests.command_runs import told
 from tests.object_store import ACCESS_KEY, SECRET, faulty_proxy
 
 from .shards import picture, sound_members, write_tar
@@ -79,17 +79,6 @@ def contents(database):
     corpus, ledger = Corpus.open(database, "c"), Ledger(database, "c")
     records = [(each.shard, each.samples, each.rows, each.failures, each.size) for each in ledger.records().values()]
     return corpus._dataset.to_table().sort_by("key"), ledger.failures().sort_by("key"), sorted(records)
-
-
-def told(*arguments):
-    """Run a command in this process; give status, stdout and stderr."""
-    out, err, status = StringIO(), StringIO(), 0
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            status = ended.code or 0
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture

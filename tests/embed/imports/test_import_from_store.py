@@ -6,9 +6,7 @@ import re
 import time
 import traceback
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from io import StringIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +23,7 @@ from tailwag.embed.storage import StorePath, locate
 from tailwag.errors import BadInput, Caution, NotFound, TailwagError
 from tailwag.main import main
 
+from ...command_runs import told
 from ...object_store import ACCESS_KEY, SECRET, faulty_proxy
 from .released import vectors_of, with_columns, write_clip_retrieval, write_datacomp, write_matrix
 from .test_import_faults import PLANTED, archive, cut
@@ -109,17 +108,6 @@ def twin(sets, tmp_path_factory):
     database = tmp_path_factory.mktemp("twin") / "db"
     take_in(sets / "one", database)
     return contents(database)
-
-
-def told(*arguments):
-    """Run a command in this process; give status, stdout and stderr."""
-    out, err, status = StringIO(), StringIO(), 0
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            status = ended.code or 0
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.mark.parametrize(
